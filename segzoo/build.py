@@ -1,0 +1,126 @@
+"""From an index entry to a network.
+
+The tables map the names that ``model_index/`` uses to classes, which are imported when they are first wanted.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from segzoo.errors import IndexSchemaError, OptionError, UnknownNameError
+from segzoo.index import Architecture, Entry, ModuleSpec
+from segzoo.segmentor import Segmentor
+
+__all__ = ["BACKBONES", "HEADS", "NECKS", "build", "component"]
+
+BACKBONES: Mapping[str, str] = {
+    "FastSCNN": "segzoo.backbones.fast_scnn",
+    "ResNet": "segzoo.backbones.resnet",
+}
+
+NECKS: Mapping[str, str] = {
+    "JPU": "segzoo.necks.jpu",
+}
+
+HEADS: Mapping[str, str] = {
+    "ASPPHead": "segzoo.heads.deeplab",
+    "DepthwiseSeparableASPPHead": "segzoo.heads.deeplab",
+    "DepthwiseSeparableFCNHead": "segzoo.heads.fcn",
+    "EncHead": "segzoo.heads.encnet",
+    "FCNHead": "segzoo.heads.fcn",
+    "PSPHead": "segzoo.heads.pspnet",
+}
+
+S = TypeVar("S", bound=Segmentor)
+
+
+def component(table: Mapping[str, str], spec: ModuleSpec, **given: Any) -> nn.Module:
+    """Builds the class that ``spec`` names, with its arguments and what the builder gives.
+
+    Raises:
+        UnknownNameError: the table has no such name.
+        IndexSchemaError: the arguments do not fit the class.
+    """
+    if spec.type not in table:
+        raise UnknownNameError(f"no network part is named {spec.type!r}; there are {', '.join(sorted(table))}")
+    cls = getattr(importlib.import_module(table[spec.type]), spec.type)
+    arguments = {**given, **spec.arguments}
+    try:
+        inspect.signature(cls).bind(**arguments)
+    except TypeError as error:
+        raise IndexSchemaError(f"{spec.type} cannot take {dict(spec.arguments)}: {error}") from error
+    return cls(**arguments)
+
+
+def _heads(
+    spec: ModuleSpec | tuple[ModuleSpec, ...], in_channels: Sequence[int], num_classes: int, align_corners: bool
+) -> nn.Module:
+    def one(head: ModuleSpec) -> nn.Module:
+        given = {"in_channels": in_channels, "num_classes": num_classes, "align_corners": align_corners}
+        return component(HEADS, head, **given)
+
+    return nn.ModuleList(map(one, spec)) if isinstance(spec, tuple) else one(spec)
+
+
+def _labels(entry: Entry, num_classes: int) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Names and colours: the data set's where the number of classes is its own, else numbered and evenly spread."""
+    if num_classes == entry.num_classes:
+        return entry.classes, entry.palette
+    names = tuple(f"class {i}" for i in range(num_classes))
+    hues = (colorsys.hsv_to_rgb((i * 0.618034) % 1.0, 0.65, 0.9) for i in range(num_classes))
+    return names, tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues)
+
+
+def build(
+    entry: Entry,
+    *,
+    model_class: type[S],
+    num_classes: int | None = None,
+    auxiliary: bool = False,
+    device: torch.device | str | None = None,
+) -> S:
+    """A freshly initialised network of ``entry``'s architecture, in training mode; nothing is downloaded.
+
+    Args:
+        entry: the index entry.
+        model_class: ``Segmentor``, or what is made of it.
+        num_classes: classes, where they are not the entry's own.
+        auxiliary: builds the auxiliary heads too, which only training uses.
+        device: where the parameters are made; ``'meta'`` makes none.
+
+    Raises:
+        OptionError: ``num_classes`` is not a positive number.
+    """
+    if num_classes is None:
+        num_classes = entry.num_classes
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
+        raise OptionError(f"num_classes={num_classes!r} must be a whole number of at least 1")
+    spec: Architecture = entry.architecture
+    with torch.device(device or "cpu"):
+        backbone = component(BACKBONES, spec.backbone)
+        channels: Sequence[int] = backbone.channels  # type: ignore[assignment]
+        neck = None
+        if spec.neck is not None:
+            neck = component(NECKS, spec.neck, in_channels=channels, in_strides=backbone.strides)
+            channels = neck.channels  # type: ignore[assignment]
+        head = _heads(spec.decode_head, channels, num_classes, entry.align_corners)
+        auxiliary_head = None
+        if auxiliary and spec.auxiliary_head is not None:
+            auxiliary_head = _heads(spec.auxiliary_head, channels, num_classes, entry.align_corners)
+    classes, palette = _labels(entry, num_classes)
+    return model_class(
+        entry=entry,
+        backbone=backbone,
+        neck=neck,
+        decode_head=head,
+        auxiliary_head=auxiliary_head,
+        classes=classes,
+        palette=palette,
+    )

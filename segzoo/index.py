@@ -1,0 +1,350 @@
+"""The index: which models there are, what each computes and where its weights lie.
+
+``model_index/`` holds one YAML file per method and ``datasets.yaml``. This module reads them into frozen dataclasses,
+checks every field, and resolves names. It imports neither torch nor anything else of segzoo but the errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from segzoo.errors import AmbiguousNameError, OptionError, UnknownNameError
+
+__all__ = [
+    "Architecture",
+    "Dataset",
+    "Entry",
+    "Index",
+    "Inference",
+    "ModuleSpec",
+    "Paper",
+    "Protocol",
+    "Reported",
+    "Weights",
+    "dataset",
+    "datasets",
+    "default_index",
+    "find",
+    "info",
+    "list_models",
+]
+
+SortKey = Literal["name", "mIoU", "memory", "fps"]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Title and address of the paper that a method comes from."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class ModuleSpec:
+    """The name of a network part (a class of ``segzoo.build``'s tables) and its keyword arguments."""
+
+    type: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What an entry is built from. Two decode heads are a cascade: each sees the logits of the one before."""
+
+    name: str
+    backbone: ModuleSpec
+    decode_head: ModuleSpec | tuple[ModuleSpec, ...]
+    neck: ModuleSpec | None = None
+    auxiliary_head: ModuleSpec | tuple[ModuleSpec, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How an entry is tested: everything between the picture and the network's input, and how windows are laid.
+
+    ``scale``: two lengths in pixels; with ``keep_ratio`` the picture is fitted so that its long side is at most the
+    larger and its short side at most the smaller. None leaves the picture's size alone. ``size_divisor``: afterwards
+    each side is rounded up to a multiple. ``mean`` and ``std``: RGB order, 0 to 255. ``crop_size`` and ``stride``:
+    (height, width) of the windows in ``slide`` mode, None in ``whole`` mode.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mode: Literal["whole", "slide"] = "whole"
+    scale: tuple[int, int] | None = None
+    keep_ratio: bool = True
+    size_divisor: int | None = None
+    crop_size: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a weight file lies and how it is recognised.
+
+    ``addresses`` are tried in order. ``sha256`` is the full, measured hash; ``sha256_prefix`` the eight digits of the
+    published file name, a hint only. ``size`` is in bytes. Absent figures are None.
+    """
+
+    addresses: tuple[str, ...]
+    sha256: str | None = None
+    sha256_prefix: str | None = None
+    size: int | None = None
+
+    @property
+    def filename(self) -> str:
+        """Last part of the first address."""
+        return self.addresses[0].split("?", 1)[0].rsplit("/", 1)[-1].removeprefix("asset:")
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A published inference time: milliseconds an image at batch 1, and how it was measured."""
+
+    ms: float
+    hardware: str
+    precision: str
+    resolution: tuple[int, int]
+
+    @property
+    def fps(self) -> float:
+        """Images a second."""
+        return 1000.0 / self.ms
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Figures as published, never corrected. ``metrics`` are percentages under their published names."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    train_memory_gb: float | None = None
+    inference: Inference | None = None
+    train_hardware: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set's names and colours. ``palette``: one (red, green, blue), 0 to 255, per class."""
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    reduce_zero_label: bool = False
+    image_suffix: str | None = None
+    label_suffix: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published checkpoint: the network, how it is tested, where its weights are, what was reported of it.
+
+    ``crop_size`` is the training crop (height, width); ``iterations`` the length of the schedule; ``backbone`` the
+    published label. ``aliases`` holds the published spellings; ``names`` all names that resolve to the entry.
+    """
+
+    name: str
+    method: str
+    paper: Paper
+    architecture: Architecture
+    backbone: str
+    dataset: str
+    num_classes: int
+    align_corners: bool
+    protocol: Protocol
+    weights: Weights
+    reported: Reported = Reported()
+    short_name: str | None = None
+    aliases: tuple[str, ...] = ()
+    crop_size: tuple[int, int] | None = None
+    iterations: int | None = None
+    batch_size: int | None = None
+    mixed_precision: bool = False
+    note: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of the entry: canonical, short, both published spellings, the weight file's."""
+        stem = re.sub(r"\.(pth|safetensors)$", "", self.weights.filename)
+        listed = (self.name, self.short_name, *self.aliases, stem)
+        return tuple(dict.fromkeys(name for name in listed if name))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits."""
+        return dataset(self.dataset).classes
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """Colour of each class, (red, green, blue), 0 to 255."""
+        return dataset(self.dataset).palette
+
+
+def _key(name: str) -> str:
+    """The form under which names are compared: published spellings differ from identifiers in ``-`` and ``.``."""
+    return re.sub(r"[-.]", "_", re.sub(r"\.(pth|safetensors)$", "", name.strip()))
+
+
+class Index:
+    """A set of entries and the names that resolve to them."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries: dict[str, Entry] = {entry.name: entry for entry in entries}
+
+    @functools.cached_property
+    def _owners(self) -> dict[str, tuple[str, ...]]:
+        owners: dict[str, tuple[str, ...]] = {}
+        for entry in self.entries.values():
+            for key in {_key(name) for name in entry.names}:
+                owners[key] = (*owners.get(key, ()), entry.name)
+        return owners
+
+    def ambiguous(self) -> dict[str, tuple[str, ...]]:
+        """Names that two or more entries claim; a sound index has none."""
+        return {key: owners for key, owners in self._owners.items() if len(owners) > 1}
+
+    def find(self, name: str) -> Entry:
+        """The entry that ``name`` means: canonical, short or published name, or the weight file's.
+
+        Raises:
+            UnknownNameError: no entry has that name; the message lists close ones.
+            AmbiguousNameError: two or more entries claim it; the message lists them.
+        """
+        if not isinstance(name, str):
+            raise OptionError(f"a model name is a string, not {type(name).__name__}")
+        key = _key(name)
+        if key in self.entries:
+            return self.entries[key]
+        owners = self._owners.get(key, ())
+        if len(owners) == 1:
+            return self.entries[owners[0]]
+        if owners:
+            raise AmbiguousNameError(f"{name!r} could mean {len(owners)} entries: {', '.join(owners)}")
+        close = difflib.get_close_matches(key, self._owners, n=5, cutoff=0.6)
+        suggestions = list(dict.fromkeys(self._owners[match][0] if match not in self.entries else match for match in close))
+        hint = f"; did you mean {', '.join(suggestions)}?" if suggestions else "; segzoo.list_models() lists them all"
+        raise UnknownNameError(f"no model is named {name!r}{hint}")
+
+    def list_models(
+        self,
+        pattern: str = "*",
+        *,
+        method: str | None = None,
+        backbone: str | None = None,
+        dataset: str | None = None,
+        sort: SortKey = "name",
+    ) -> list[str]:
+        """Canonical names of the entries that fit every filter; see :func:`list_models`."""
+        pattern = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
+        chosen = [
+            entry
+            for entry in self.entries.values()
+            if any(fnmatch.fnmatchcase(_key(name), pattern) or fnmatch.fnmatchcase(name, pattern) for name in entry.names)
+            and (method is None or _loose(method) == _loose(entry.method))
+            and (backbone is None or _loose(backbone) in (_loose(entry.backbone), _loose(entry.architecture.backbone.type)))
+            and (dataset is None or _loose(dataset) == _loose(entry.dataset))
+        ]
+        return [entry.name for entry in sorted(chosen, key=_sort_key(sort))]
+
+
+def _loose(text: str) -> str:
+    return re.sub(r"[^a-z0-9+]", "", text.lower())
+
+
+def _sort_key(sort: str) -> Any:
+    """Best first for figures, with the entries that lack the figure last; names settle ties."""
+    figures = {
+        "name": lambda entry: 0.0,
+        "mIoU": lambda entry: -entry.reported.metrics.get("mIoU", float("-inf")),
+        "memory": lambda entry: entry.reported.train_memory_gb or float("inf"),
+        "fps": lambda entry: entry.reported.inference.ms if entry.reported.inference else float("inf"),
+    }
+    if sort not in figures:
+        raise OptionError(f"sort={sort!r} is unknown; use one of {', '.join(figures)}")
+    return lambda entry: (figures[sort](entry), entry.name)
+
+
+def index_directory() -> Path:
+    """Where the YAML files are: inside an installed package, or beside ``segzoo/`` in a checkout."""
+    package = Path(__file__).resolve().parent
+    for directory in (package / "model_index", package.parent / "model_index"):
+        if (directory / "datasets.yaml").is_file():
+            return directory
+    raise FileNotFoundError(f"model_index/ is neither in {package} nor beside it; reinstall segzoo")
+
+
+@functools.cache
+def default_index() -> Index:
+    """The index that ships with segzoo, read once."""
+    from segzoo.index_schema import read_entries
+
+    directory = index_directory()
+    files = sorted(path for path in directory.glob("*.yaml") if path.name != "datasets.yaml")
+    return Index(entry for path in files for entry in read_entries(path))
+
+
+@functools.cache
+def datasets() -> Mapping[str, Dataset]:
+    """Every data set of ``datasets.yaml`` by its key."""
+    from segzoo.index_schema import read_datasets
+
+    return read_datasets(index_directory() / "datasets.yaml")
+
+
+def dataset(name: str) -> Dataset:
+    """The data set with that key (``cityscapes``, ``ade20k`` ...).
+
+    Raises:
+        UnknownNameError: there is none; the message lists all keys.
+    """
+    known = datasets()
+    if name not in known:
+        raise UnknownNameError(f"no data set is named {name!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+def find(name: str) -> Entry:
+    """The entry of segzoo's own index that ``name`` means; see :meth:`Index.find`."""
+    return default_index().find(name)
+
+
+def info(name: str) -> Entry:
+    """Everything known of a model, by any of its names; builds nothing and downloads nothing.
+
+    Raises:
+        UnknownNameError: no entry has that name; the message lists close ones.
+        AmbiguousNameError: two or more entries claim it; the message lists them.
+    """
+    return find(name)
+
+
+def list_models(
+    pattern: str = "*",
+    *,
+    method: str | None = None,
+    backbone: str | None = None,
+    dataset: str | None = None,
+    sort: SortKey = "name",
+) -> list[str]:
+    """Canonical names of the models that fit.
+
+    Args:
+        pattern: a shell pattern (``'pspnet_*_cityscapes'``), or text that a name contains; any of a model's names may fit.
+        method: the method's name (``'PSPNet'``, ``'deeplabv3+'``); case and punctuation do not matter.
+        backbone: the published label (``'R-50-D8'``) or the class (``'ResNet'``), compared likewise.
+        dataset: the data set's key (``'ade20k'``), compared likewise.
+        sort: ``'name'``; or ``'mIoU'``, ``'memory'``, ``'fps'`` for the best published figure first.
+
+    Raises:
+        OptionError: ``sort`` is none of these.
+    """
+    return default_index().list_models(pattern, method=method, backbone=backbone, dataset=dataset, sort=sort)

@@ -1,0 +1,277 @@
+"""Reading ``model_index/``: YAML to dataclasses, every field checked, every fault named by file, entry and field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segzoo.errors import IndexSchemaError
+from segzoo.index import (
+    Architecture,
+    Dataset,
+    Entry,
+    Inference,
+    ModuleSpec,
+    Paper,
+    Protocol,
+    Reported,
+    Weights,
+)
+
+__all__ = ["read_datasets", "read_entries"]
+
+# libyaml's parser is ten times faster; wheels of PyYAML carry it, a build from source may not.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_MISSING: Any = object()
+_NUMBER = (int, float)
+
+
+class _Fields:
+    """A YAML mapping whose fields are taken one by one; what is left over, or of the wrong type, is an error."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        self.where = where
+        if not isinstance(value, Mapping):
+            raise IndexSchemaError(f"{where}: expected a mapping, found {_describe(value)}")
+        self.values = dict(value)
+
+    def fault(self, name: str, problem: str) -> IndexSchemaError:
+        return IndexSchemaError(f"{self.where}: field '{name}' {problem}")
+
+    def take(self, name: str, kind: type | tuple[type, ...], default: Any = _MISSING) -> Any:
+        if name not in self.values:
+            if default is _MISSING:
+                raise self.fault(name, "is missing")
+            return default
+        value = self.values.pop(name)
+        if value is None and default is None:
+            return None
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            expected = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise self.fault(name, f"must be {expected}, not {_describe(value)}")
+        return value
+
+    def numbers(self, name: str, count: int, kind: type, default: Any = _MISSING) -> Any:
+        value = self.take(name, list, default)
+        if value is default:
+            return default
+        accepted = _NUMBER if kind is float else int
+        if len(value) != count or not all(isinstance(v, accepted) and not isinstance(v, bool) for v in value):
+            raise self.fault(name, f"must be {count} {kind.__name__} values, not {_describe(value)}")
+        return tuple(kind(v) for v in value)
+
+    def choice(self, name: str, table: Mapping[str, Any]) -> Any:
+        key = self.take(name, str)
+        if key not in table:
+            raise self.fault(name, f"names {key!r}, which is not among {', '.join(table) or 'none'}")
+        return table[key]
+
+    def sub(self, name: str, default: Any = _MISSING) -> _Fields:
+        return _Fields(self.take(name, Mapping, default), f"{self.where}.{name}")
+
+    def done(self) -> None:
+        if self.values:
+            raise self.fault(str(next(iter(self.values))), "is unknown")
+
+
+def _describe(value: Any) -> str:
+    return f"{type(value).__name__} {str(value)[:60]!r}"
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 (a safe loader, chosen above)
+    except yaml.YAMLError as error:
+        raise IndexSchemaError(f"{path.name}: not valid YAML: {error}") from error
+
+
+def _module(value: Any, where: str) -> ModuleSpec:
+    fields = _Fields(value, where)
+    kind = fields.take("type", str)
+    return ModuleSpec(kind, fields.values)
+
+
+def _modules(value: Any, where: str) -> ModuleSpec | tuple[ModuleSpec, ...]:
+    if isinstance(value, list):
+        return tuple(_module(item, f"{where}[{i}]") for i, item in enumerate(value))
+    return _module(value, where)
+
+
+def _architecture(name: str, value: Any, where: str) -> Architecture:
+    fields = _Fields(value, where)
+    parts = (dict, list)
+    neck = fields.take("neck", dict, None)
+    auxiliary = fields.take("auxiliary_head", parts, None)
+    architecture = Architecture(
+        name=name,
+        backbone=_module(fields.take("backbone", dict), f"{where}.backbone"),
+        neck=None if neck is None else _module(neck, f"{where}.neck"),
+        decode_head=_modules(fields.take("decode_head", parts), f"{where}.decode_head"),
+        auxiliary_head=None if auxiliary is None else _modules(auxiliary, f"{where}.auxiliary_head"),
+    )
+    fields.done()
+    return architecture
+
+
+def _protocol(value: Any, where: str) -> Protocol:
+    fields = _Fields(value, where)
+    mode = fields.take("mode", str)
+    if mode not in ("whole", "slide"):
+        raise fields.fault("mode", f"must be 'whole' or 'slide', not {mode!r}")
+    protocol = Protocol(
+        mean=fields.numbers("mean", 3, float),
+        std=fields.numbers("std", 3, float),
+        mode=mode,  # type: ignore[arg-type]  # checked above
+        scale=fields.numbers("scale", 2, int, None),
+        keep_ratio=fields.take("keep_ratio", bool, True),
+        size_divisor=fields.take("size_divisor", int, None),
+        crop_size=fields.numbers("crop_size", 2, int, None),
+        stride=fields.numbers("stride", 2, int, None),
+    )
+    fields.done()
+    if (mode == "slide") != (protocol.crop_size is not None and protocol.stride is not None):
+        raise fields.fault("mode", "'slide' needs crop_size and stride, 'whole' takes neither")
+    return protocol
+
+
+def _weights(fields: _Fields) -> Weights:
+    addresses = fields.take("addresses", list)
+    if not addresses or not all(isinstance(a, str) and a for a in addresses):
+        raise fields.fault("addresses", "must be a list of one or more addresses")
+    sha256 = fields.take("sha256", str, None)
+    prefix = fields.take("sha256_prefix", str, None)
+    for name, value, digits in (("sha256", sha256, 64), ("sha256_prefix", prefix, 8)):
+        if value is not None and not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value):
+            raise fields.fault(name, f"must be {digits} hexadecimal digits in quotes, not {_describe(value)}")
+    size = fields.take("size", int, None)
+    fields.done()
+    return Weights(tuple(addresses), sha256, prefix, size)
+
+
+def _reported(fields: _Fields) -> Reported:
+    metrics = fields.take("metrics", dict, {})
+    for name, value in metrics.items():
+        if not isinstance(value, _NUMBER):
+            raise fields.fault(f"metrics.{name}", f"must be a number, not {_describe(value)}")
+    inference = None
+    if "inference" in fields.values:
+        sub = fields.sub("inference")
+        inference = Inference(
+            ms=float(sub.take("ms", _NUMBER)),
+            hardware=sub.take("hardware", str),
+            precision=sub.take("precision", str),
+            resolution=sub.numbers("resolution", 2, int),
+        )
+        sub.done()
+    reported = Reported(
+        metrics={name: float(value) for name, value in metrics.items()},
+        train_memory_gb=fields.take("train_memory_gb", _NUMBER, None),
+        inference=inference,
+        train_hardware=fields.take("train_hardware", str, None),
+        log=fields.take("log", str, None),
+    )
+    fields.done()
+    return reported
+
+
+def _entry(
+    name: str,
+    fields: _Fields,
+    method: str,
+    paper: Paper,
+    architectures: Mapping[str, Architecture],
+    protocols: Mapping[str, Protocol],
+) -> Entry:
+    aliases = fields.take("aliases", list, [])
+    if not all(isinstance(alias, str) for alias in aliases):
+        raise fields.fault("aliases", "must be a list of names")
+    entry = Entry(
+        name=name,
+        method=method,
+        paper=paper,
+        architecture=fields.choice("architecture", architectures),
+        backbone=fields.take("backbone", str),
+        dataset=fields.take("dataset", str),
+        num_classes=fields.take("num_classes", int),
+        align_corners=fields.take("align_corners", bool),
+        protocol=fields.choice("protocol", protocols),
+        weights=_weights(fields.sub("weights")),
+        reported=_reported(fields.sub("reported", {})),
+        short_name=fields.take("short_name", str, None),
+        aliases=tuple(aliases),
+        crop_size=fields.numbers("crop_size", 2, int, None),
+        iterations=fields.take("iterations", int, None),
+        batch_size=fields.take("batch_size", int, None),
+        mixed_precision=fields.take("mixed_precision", bool, False),
+        note=fields.take("note", str, None),
+    )
+    fields.done()
+    return entry
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The entries of one method's file.
+
+    Raises:
+        IndexSchemaError: the file is not YAML, or a field is missing, unknown or of the wrong type.
+    """
+    file = _Fields(_read_yaml(path), path.name)
+    method = file.take("method", str)
+    sub = file.sub("paper")
+    paper = Paper(sub.take("title", str), sub.take("url", str))
+    sub.done()
+    protocols = {
+        label: _protocol(value, f"{path.name}: protocols.{label}")
+        for label, value in file.take("protocols", dict).items()
+    }
+    architectures = {
+        label: _architecture(label, value, f"{path.name}: architectures.{label}")
+        for label, value in file.take("architectures", dict).items()
+    }
+    entries = file.take("entries", dict)
+    file.done()
+    for name, value in entries.items():
+        fields = _Fields(value, f"{path.name}: entry '{name}'")
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise IndexSchemaError(f"{path.name}: entry {name!r} is not an identifier; write '-' and '.' as '_'")
+        yield _entry(name, fields, method, paper, architectures, protocols)
+
+
+def _palette(fields: _Fields, count: int) -> tuple[tuple[int, int, int], ...]:
+    colours = fields.take("palette", list)
+    if len(colours) != count:
+        raise fields.fault("palette", f"has {len(colours)} colours for {count} classes")
+    for colour in colours:
+        if not (isinstance(colour, str) and re.fullmatch(r"#[0-9a-f]{6}", colour)):
+            raise fields.fault("palette", f"must hold colours such as '#804080', not {_describe(colour)}")
+    return tuple((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in colours)
+
+
+def read_datasets(path: Path) -> dict[str, Dataset]:
+    """The data sets of ``datasets.yaml`` by key.
+
+    Raises:
+        IndexSchemaError: as :func:`read_entries`.
+    """
+    out = {}
+    for name, value in _Fields(_read_yaml(path), path.name).values.items():
+        fields = _Fields(value, f"{path.name}: data set '{name}'")
+        classes = fields.take("classes", list)
+        if not classes or not all(isinstance(c, str) for c in classes):
+            raise fields.fault("classes", "must be a list of names")
+        out[name] = Dataset(
+            name=name,
+            title=fields.take("title", str),
+            classes=tuple(classes),
+            palette=_palette(fields, len(classes)),
+            reduce_zero_label=fields.take("reduce_zero_label", bool, False),
+            image_suffix=fields.take("image_suffix", str, None),
+            label_suffix=fields.take("label_suffix", str, None),
+        )
+        fields.done()
+    return out

@@ -1,0 +1,1 @@
+"""Necks: features in, features out; between the backbone and the heads."""
