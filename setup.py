@@ -1,4 +1,4 @@
-"""The one thing setup.cfg cannot say: found packages and the index folder, which becomes segzoo.model_index."""
+"""What setup.cfg cannot say: the packages found, and the index folder, which becomes segzoo.model_index."""
 
 from setuptools import find_packages, setup
 

@@ -1,0 +1,176 @@
+"""The package as others get it: the wheel in a clean environment, the sdist, an editable install."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import segzoo
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = "import sys\nfrom setuptools import build_meta\nprint(build_meta.build_{kind}(sys.argv[1]))"
+
+
+def call(*argv: str | Path, cwd: Path) -> str:
+    result = subprocess.run(
+        [str(a) for a in argv], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, f"{argv}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def build(kind: str, source: Path, out: Path) -> Path:
+    name = call(sys.executable, "-c", BUILD.format(kind=kind), out, cwd=source).strip().splitlines()[-1]
+    return out / name
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree: a build leaves nothing in the checkout, and finds nothing of an earlier one."""
+    folder = tmp_path_factory.mktemp("source") / "segzoo"
+    for name in ("segzoo", "model_index", "benchmarks", "tests", ".ci"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sdist(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", source, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the sdist: what the sdist lacks, the wheel lacks."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (unpacked,) = folder.iterdir()
+    return build("wheel", unpacked, tmp_path_factory.mktemp("wheel"))
+
+
+def environment(folder: Path, *install: str | Path) -> Path:
+    """A new environment with segzoo in it and this process's other packages behind it; returns its bin."""
+    call(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    scheme = sysconfig.get_preferred_scheme("prefix")
+    paths = {name: sysconfig.get_path(name, scheme, {"base": str(folder)}) for name in ("purelib", "scripts")}
+    python = Path(paths["scripts"]) / Path(sys.executable).name
+    options = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
+    # pip is told where to install rather than run there: the new environment has none.
+    call(sys.executable, "-m", "pip", "--python", python, "install", *options, *install, cwd=folder.parent)
+    behind = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    (Path(paths["purelib"]) / "behind.pth").write_text("\n".join(behind) + "\n", encoding="utf-8")
+    return Path(paths["scripts"])
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment(tmp_path_factory.mktemp("clean") / "env", wheel)
+
+
+def index_names() -> list[str]:
+    return segzoo.list_models()
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    code = {str(path.relative_to(ROOT)) for path in (ROOT / "segzoo").rglob("*.py")}
+    index = {f"segzoo/model_index/{path.name}" for path in (ROOT / "model_index").glob("*.yaml")}
+    assets = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "segzoo").rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".pyc"}
+    }
+    packaged = {name for name in names if ".dist-info/" not in name}
+    assert packaged == code | index | assets | {"segzoo/py.typed"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_wheel_metadata(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        metadata = archive.read(path).decode()
+    assert f"\nVersion: {segzoo.__version__}\n" in metadata
+    assert "\nRequires-Python: >=3.10\n" in metadata
+    assert re.search(r"\nLicense(-Expression)?: Apache-2.0\n", metadata)
+    for extra in ("test", "dev", "export", "geo"):
+        assert f"\nProvides-Extra: {extra}\n" in metadata
+    assert "\n# segzoo" in metadata  # the README is the long description
+
+
+def test_no_dependency_has_an_upper_bound() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    requirements = [line for block in lines for line in block.split("\n") if line]
+    assert "torch>=2.6" in requirements
+    for requirement in requirements:
+        assert re.fullmatch(r"[A-Za-z0-9_-]+(>=[0-9.]+)?", requirement), requirement
+
+
+def test_wheel_works_in_a_clean_environment(installed: Path, tmp_path: Path) -> None:
+    python = installed / Path(sys.executable).name
+    code = "import segzoo; print(segzoo.__file__); print(*segzoo.list_models(), sep='\\n')"
+    where, *names = call(python, "-I", "-c", code, cwd=tmp_path).splitlines()
+    assert Path(where).is_relative_to(installed.parent)
+    assert names == index_names()
+    assert call(installed / "segzoo", "list", "--names", cwd=tmp_path).splitlines() == names
+
+
+def test_embedded_model_loads_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    (name,) = (name for name in index_names() if segzoo.info(name).weights.addresses[0].startswith("asset:"))
+    code = f"""
+import socket
+def refuse(*args, **kwargs):
+    raise AssertionError('the network was used')
+socket.socket.connect = refuse
+import numpy, segzoo
+model = segzoo.load({name!r})
+result = model.predict(numpy.full((128, 256, 3), 127, dtype=numpy.uint8))
+print(segzoo.__file__, result.mask.shape)
+"""
+    out = call(installed / Path(sys.executable).name, "-I", "-c", code, cwd=tmp_path)
+    assert str(installed.parent) in out
+    assert out.strip().endswith("(128, 256)")
+
+
+def test_editable_install_finds_the_index_of_the_checkout(source: Path, tmp_path: Path) -> None:
+    scripts = environment(tmp_path / "env", "--editable", source)
+    code = "import segzoo; print(segzoo.__file__); print(*segzoo.list_models(), sep='\\n')"
+    where, *names = call(scripts / Path(sys.executable).name, "-I", "-c", code, cwd=tmp_path).splitlines()
+    assert Path(where).is_relative_to(source)
+    assert names == index_names()
+
+
+def test_sdist_holds_what_a_packager_needs(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for wanted in (
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "ZOO.md",
+        "hubconf.py",
+        "setup.cfg",
+    ):
+        assert wanted in names, wanted
+    for folder in ("tests", "benchmarks", "model_index"):
+        mine = {
+            str(path.relative_to(ROOT))
+            for path in (ROOT / folder).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        assert mine <= names, mine - names

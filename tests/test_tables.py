@@ -1,0 +1,169 @@
+"""Tables: figures of the index and the logs, between markers, never stale."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from segzoo import tables
+from segzoo.cli import main
+from segzoo.errors import OptionError
+from segzoo.index import default_index
+from segzoo.tables import Logs, TableError
+
+ROOT = Path(__file__).resolve().parent.parent
+FASTFCN = "fastfcn_r50_d32_jpu_psp_512x1024_80k_cityscapes"
+DOCUMENT = "before\n<!-- segzoo:table methods -->\nold\n<!-- /segzoo:table -->\nafter\n"
+
+
+def row(text: str, start: str) -> list[str]:
+    """The cells of the one table row that begins with ``start``."""
+    lines = [line for line in text.splitlines() if line.startswith(f"| {start}")]
+    assert len(lines) == 1, f"{len(lines)} rows begin with {start!r}"
+    return [cell.strip() for cell in lines[0].strip("|").split(" | ")]
+
+
+def log(folder: Path, *records: dict[str, object]) -> Path:
+    (folder / "x.jsonl").write_text(
+        "".join(json.dumps(record) + "\n" for record in records), encoding="utf-8"
+    )
+    return folder
+
+
+def parity(method: str, architecture: str, error: float, verdict: str = "ok") -> dict[str, object]:
+    return {
+        "kind": "parity",
+        "method": method,
+        "architecture": architecture,
+        "max_error_over_std": error,
+        "verdict": verdict,
+    }
+
+
+def test_tables_of_the_repository_are_current() -> None:
+    stale = tables.check([ROOT / "README.md", ROOT / "ZOO.md"], tables.read_logs(tables.default_logs()))
+    assert stale == "", f"run: segzoo tables --write README.md ZOO.md\n{stale}"
+
+
+def test_zoo_shows_the_published_figures() -> None:
+    cells = row(tables.render("zoo", Logs()), f"`{FASTFCN}`")
+    assert cells[0] == f"`{FASTFCN}`<br>`fastfcn_r50_jpu_psp_cityscapes`"
+    assert cells[1:8] == ["R-50-D32", "512x1024", "80000", "5.67", "4.40", "79.26", "80.86"]
+    assert (
+        cells[8].count("https://download.openmmlab.com/") == 3
+    )  # the file, its second address, the training log
+
+
+def test_zoo_has_every_entry_once() -> None:
+    text = tables.render("zoo", Logs())
+    for name in default_index().entries:
+        row(text, f"`{name}`")
+
+
+def test_figures_that_were_not_published_are_dashes() -> None:
+    cells = row(tables.render("zoo", Logs()), "`pspnet_r101_d8_512x1024_80k_cityscapes`")
+    assert cells[4:8] == [tables.ABSENT, tables.ABSENT, "79.76", "81.01"]
+
+
+def test_half_precision_speed_says_so() -> None:
+    cells = row(tables.render("zoo", Logs()), "`deeplabv3_r101_d8_fp16_512x1024_80k_cityscapes`")
+    assert cells[5] == "3.86 (FP16)"
+
+
+def test_measured_accuracy_comes_from_a_log_only(tmp_path: Path) -> None:
+    assert "measured" not in tables.render("zoo", Logs())
+    record = {"kind": "accuracy", "entry": FASTFCN, "metrics": {"mIoU": 79.123}}
+    text = tables.render("zoo", tables.read_logs(log(tmp_path, record)))
+    assert row(text, f"`{FASTFCN}`")[8] == "79.12"
+    assert text.count("mIoU, measured") == 1  # only the table that the entry stands in
+
+
+def test_method_row_sums_up_its_entries() -> None:
+    cells = row(tables.render("methods", Logs()), "[FastFCN]")
+    assert cells[2:] == ["12", "3", "79.52", "43.58", tables.ABSENT]
+
+
+def test_fidelity_is_the_largest_error_and_counts_agreement(tmp_path: Path) -> None:
+    records = [
+        parity("FastFCN", "psp", 3e-6),
+        parity("FastFCN", "enc", 5e-2, "differs"),
+        parity("FCN", "r50", 9.0),
+    ]
+    logs = tables.read_logs(log(tmp_path, *records))
+    assert row(tables.render("methods", logs), "[FastFCN]")[-1] == "5.0e-02 (1 of 2)"
+
+
+def test_the_later_record_counts(tmp_path: Path) -> None:
+    logs = tables.read_logs(
+        log(tmp_path, parity("FastFCN", "psp", 5e-2, "differs"), parity("FastFCN", "psp", 3e-6))
+    )
+    assert row(tables.render("methods", logs), "[FastFCN]")[-1] == "3.0e-06 (1 of 1)"
+
+
+def test_write_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
+    path = tmp_path / "doc.md"
+    path.write_text(DOCUMENT, encoding="utf-8")
+    assert tables.write([path], Logs()) == [path]
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- segzoo:table methods -->\n| Method |")
+    assert text.endswith("\n<!-- /segzoo:table -->\nafter\n")
+    assert "old" not in text
+    assert tables.check([path], Logs()) == ""
+    assert tables.write([path], Logs()) == []
+
+
+def test_check_shows_what_is_stale_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "doc.md"
+    path.write_text(DOCUMENT, encoding="utf-8")
+    diff = tables.check([path], Logs())
+    assert "-old\n" in diff
+    assert "+| Method |" in diff
+    assert path.read_text(encoding="utf-8") == DOCUMENT
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("no marker\n", "no table to fill"),
+        ("<!-- segzoo:table methods -->\n", "no table to fill"),
+        (f"<!-- segzoo:table zoo -->\n{DOCUMENT}", "not closed"),
+    ],
+)
+def test_broken_markers_are_named(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "doc.md"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(TableError, match=complaint):
+        tables.write([path], Logs())
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_unknown_table_and_missing_file_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "doc.md"
+    path.write_text(DOCUMENT.replace("methods", "speeds"), encoding="utf-8")
+    with pytest.raises(OptionError, match=r"'speeds'.*methods, zoo"):
+        tables.check([path], Logs())
+    with pytest.raises(TableError, match=r"none\.md"):
+        tables.check([tmp_path / "none.md"], Logs())
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", '{"kind": "parity", "method": "FCN"}', '{"kind": "accuracy", "entry": "x", "metrics": {}}'],
+)
+def test_a_log_that_cannot_be_read_is_named_by_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "bad.jsonl").write_text(f'{{"kind": "other"}}\n\n{line}\n', encoding="utf-8")
+    with pytest.raises(TableError, match=r"bad\.jsonl:3"):
+        tables.read_logs(tmp_path)
+
+
+def test_command_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "doc.md"
+    path.write_text(DOCUMENT, encoding="utf-8")
+    assert main(["tables", "--check", str(path)]) == 1
+    assert f"segzoo tables --write {path}" in capsys.readouterr().err
+    assert main(["tables", "--write", str(path)]) == 0
+    assert main(["tables", "--check", str(path)]) == 0
+    assert main(["tables", "--logs", str(tmp_path)]) == 0
+    assert "| [FastFCN](ZOO.md#fastfcn) |" in capsys.readouterr().out
