@@ -136,7 +136,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of published names (default: all)")
     parser.add_argument("--reference", type=Path, default=GOLDEN, help="folder with architectures/ and logits/")
-    parser.add_argument("--log", type=Path, help="JSON lines file to write the figures to, replacing those of the same name")
+    parser.add_argument(
+        "--log", type=Path, help="JSON lines file to write the figures to, replacing those of the same name"
+    )
     options = parser.parse_args(arguments)
     chosen = [name for name in names(options.reference) if fnmatch.fnmatchcase(name, options.pattern)]
     results = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import colorsys
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +18,7 @@ from segzoo.errors import IndexSchemaError, OptionError, UnknownNameError
 from segzoo.index import Architecture, Entry, ModuleSpec
 from segzoo.segmentor import Segmentor
 
-__all__ = ["BACKBONES", "HEADS", "NECKS", "build", "component"]
+__all__ = ["BACKBONES", "HEADS", "NECKS", "build", "component", "component_class"]
 
 BACKBONES: Mapping[str, str] = {
     "FastSCNN": "segzoo.backbones.fast_scnn",
@@ -36,9 +36,22 @@ HEADS: Mapping[str, str] = {
     "EncHead": "segzoo.heads.encnet",
     "FCNHead": "segzoo.heads.fcn",
     "PSPHead": "segzoo.heads.pspnet",
+    "UPerHead": "segzoo.heads.upernet",
 }
 
 S = TypeVar("S", bound=Segmentor)
+
+
+def component_class(table: Mapping[str, str], spec: ModuleSpec) -> Callable[..., nn.Module]:
+    """The class that ``spec`` names.
+
+    Raises:
+        UnknownNameError: the table has no such name.
+    """
+    if spec.type not in table:
+        raise UnknownNameError(f"no network part is named {spec.type!r}; there are {', '.join(sorted(table))}")
+    cls: Callable[..., nn.Module] = getattr(importlib.import_module(table[spec.type]), spec.type)
+    return cls
 
 
 def component(table: Mapping[str, str], spec: ModuleSpec, **given: Any) -> nn.Module:
@@ -48,9 +61,7 @@ def component(table: Mapping[str, str], spec: ModuleSpec, **given: Any) -> nn.Mo
         UnknownNameError: the table has no such name.
         IndexSchemaError: the arguments do not fit the class.
     """
-    if spec.type not in table:
-        raise UnknownNameError(f"no network part is named {spec.type!r}; there are {', '.join(sorted(table))}")
-    cls = getattr(importlib.import_module(table[spec.type]), spec.type)
+    cls = component_class(table, spec)
     arguments = {**given, **spec.arguments}
     try:
         inspect.signature(cls).bind(**arguments)
@@ -60,7 +71,10 @@ def component(table: Mapping[str, str], spec: ModuleSpec, **given: Any) -> nn.Mo
 
 
 def _heads(
-    spec: ModuleSpec | tuple[ModuleSpec, ...], in_channels: Sequence[int], num_classes: int, align_corners: bool
+    spec: ModuleSpec | tuple[ModuleSpec, ...],
+    in_channels: Sequence[int],
+    num_classes: int,
+    align_corners: bool,
 ) -> nn.Module:
     def one(head: ModuleSpec) -> nn.Module:
         given = {"in_channels": in_channels, "num_classes": num_classes, "align_corners": align_corners}

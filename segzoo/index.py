@@ -230,7 +230,9 @@ class Index:
         if owners:
             raise AmbiguousNameError(f"{name!r} could mean {len(owners)} entries: {', '.join(owners)}")
         close = difflib.get_close_matches(key, self._owners, n=5, cutoff=0.6)
-        suggestions = list(dict.fromkeys(self._owners[match][0] if match not in self.entries else match for match in close))
+        suggestions = list(
+            dict.fromkeys(self._owners[match][0] if match not in self.entries else match for match in close)
+        )
         hint = f"; did you mean {', '.join(suggestions)}?" if suggestions else "; segzoo.list_models() lists them all"
         raise UnknownNameError(f"no model is named {name!r}{hint}")
 
@@ -248,9 +250,14 @@ class Index:
         chosen = [
             entry
             for entry in self.entries.values()
-            if any(fnmatch.fnmatchcase(_key(name), pattern) or fnmatch.fnmatchcase(name, pattern) for name in entry.names)
+            if any(
+                fnmatch.fnmatchcase(_key(name), pattern) or fnmatch.fnmatchcase(name, pattern) for name in entry.names
+            )
             and (method is None or _loose(method) == _loose(entry.method))
-            and (backbone is None or _loose(backbone) in (_loose(entry.backbone), _loose(entry.architecture.backbone.type)))
+            and (
+                backbone is None
+                or _loose(backbone) in (_loose(entry.backbone), _loose(entry.architecture.backbone.type))
+            )
             and (dataset is None or _loose(dataset) == _loose(entry.dataset))
         ]
         return [entry.name for entry in sorted(chosen, key=_sort_key(sort))]

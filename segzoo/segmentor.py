@@ -23,6 +23,7 @@ class Segmentor(nn.Module):
     Attributes:
         entry: the index entry the network was built from.
         classes, palette: name and colour (red, green, blue; 0 to 255) of each class, in the order of the logits.
+        reinitialised: keys that loading initialised afresh, because the number of classes is not the file's.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Segmentor(nn.Module):
         self.entry = entry
         self.classes = tuple(classes)
         self.palette = tuple(palette)
+        self.reinitialised: tuple[str, ...] = ()
         self.backbone = backbone
         self.neck = neck
         self.decode_head = decode_head

@@ -20,9 +20,7 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(
-        self, in_channels: int, width: int, stride: int, dilation: int, downsample: nn.Module | None
-    ) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, downsample: nn.Module | None) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=dilation, dilation=dilation, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -42,9 +40,7 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(
-        self, in_channels: int, width: int, stride: int, dilation: int, downsample: nn.Module | None
-    ) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, dilation: int, downsample: nn.Module | None) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -142,7 +138,11 @@ class ResNet(nn.Module):
 
 def _deep_stem(width: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for in_channels, out_channels, stride in ((3, width // 2, 2), (width // 2, width // 2, 1), (width // 2, width, 1)):
+    for in_channels, out_channels, stride in (
+        (3, width // 2, 2),
+        (width // 2, width // 2, 1),
+        (width // 2, width, 1),
+    ):
         layers += [
             nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
@@ -152,7 +152,11 @@ def _deep_stem(width: int) -> nn.Sequential:
 
 
 def _stage(
-    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, stride: int, dilations: Sequence[int]
+    block: type[BasicBlock] | type[Bottleneck],
+    in_channels: int,
+    width: int,
+    stride: int,
+    dilations: Sequence[int],
 ) -> nn.Sequential:
     out_channels = width * block.expansion
     downsample = None

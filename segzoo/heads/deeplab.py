@@ -88,7 +88,8 @@ class DepthwiseSeparableASPPHead(ASPPHead):
         )
         self.c1_bottleneck = ConvNormAct(in_channels[0], c1_channels) if c1_channels else None
         self.sep_bottleneck = nn.Sequential(
-            DepthwiseSeparableConv(channels + c1_channels, channels), DepthwiseSeparableConv(channels, channels)
+            DepthwiseSeparableConv(channels + c1_channels, channels),
+            DepthwiseSeparableConv(channels, channels),
         )
 
     def atrous(self, in_channels: int, channels: int, dilation: int) -> nn.Module:

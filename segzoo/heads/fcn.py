@@ -6,6 +6,7 @@ Paper: Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segm
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -48,7 +49,7 @@ class FCNHead(DecodeHead):
         width = sum(self.in_channels)
         widths = [width, *[channels] * num_convs]
         self.convs = nn.Sequential(
-            *(self.convolution(a, b, kernel_size, dilation) for a, b in zip(widths[:-1], widths[1:], strict=True))
+            *(self.convolution(a, b, kernel_size, dilation) for a, b in itertools.pairwise(widths))
         )
         self.concat_input = concat_input
         if concat_input:

@@ -32,9 +32,7 @@ class Encoding(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             positions = x.flatten(2).transpose(1, 2).float()
             codes, scale = self.codewords.float(), self.scale.float()
-            distances = (
-                positions.square().sum(2, keepdim=True) - 2 * positions @ codes.t() + codes.square().sum(1)
-            )
+            distances = positions.square().sum(2, keepdim=True) - 2 * positions @ codes.t() + codes.square().sum(1)
             weights = (scale * distances).softmax(dim=2)
             sums = weights.transpose(1, 2) @ positions - weights.sum(1).unsqueeze(2) * codes
         return sums.to(x.dtype)
@@ -49,9 +47,7 @@ class ContextEncoding(nn.Module):
     def __init__(self, channels: int, num_codes: int) -> None:
         super().__init__()
         self.encoding_project = ConvNormAct(channels, channels)
-        self.encoding = nn.Sequential(
-            Encoding(channels, num_codes), nn.BatchNorm1d(num_codes), nn.ReLU(inplace=True)
-        )
+        self.encoding = nn.Sequential(Encoding(channels, num_codes), nn.BatchNorm1d(num_codes), nn.ReLU(inplace=True))
         self.fc = nn.Sequential(nn.Linear(channels, channels), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,13 +36,14 @@ class JPU(nn.Module):
         self.channels = (*in_channels[:-1], len(dilations) * mid_channels)
         self.strides = (*in_strides[:-1], in_strides[0])
         self.align_corners = align_corners
-        self.conv_layers = nn.ModuleList(
-            nn.Sequential(ConvNormAct(width, mid_channels, 3)) for width in in_channels
-        )
+        self.conv_layers = nn.ModuleList(nn.Sequential(ConvNormAct(width, mid_channels, 3)) for width in in_channels)
         self.dilation_layers = nn.ModuleList(
             nn.Sequential(
                 DepthwiseSeparableConv(
-                    len(in_channels) * mid_channels, mid_channels, dilation=dilation, depthwise_activation=None
+                    len(in_channels) * mid_channels,
+                    mid_channels,
+                    dilation=dilation,
+                    depthwise_activation=None,
                 )
             )
             for dilation in dilations

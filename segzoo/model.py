@@ -1,0 +1,127 @@
+"""The public model: a network by name, with its weights, that takes pictures."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from segzoo import weights as hub
+from segzoo.build import BACKBONES, build, component, component_class
+from segzoo.errors import OptionError
+from segzoo.index import Entry, ModuleSpec, find
+from segzoo.segmentor import Segmentor
+
+__all__ = ["Model", "create_backbone", "load"]
+
+_log = logging.getLogger("segzoo")
+
+
+class Model(Segmentor):
+    """A segmentation network that takes pictures and goes to and from files; what :func:`load` returns."""
+
+
+def load(
+    name: str,
+    *,
+    pretrained: bool = True,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    auxiliary: bool = False,
+    device: torch.device | str | None = None,
+) -> Model:
+    """A model by any of its names, in evaluation mode.
+
+    Args:
+        name: canonical, short or published name, or the weight file's.
+        pretrained: loads the entry's published weights, downloading them into the cache if need be. Every tensor
+            comes from the file, or an error is raised; there is no fall-back to random weights.
+        weights: other weights for the same architecture instead: a local ``.pth`` or ``.safetensors`` file, or an
+            ``https://`` or ``hf://org/repo/file`` address; loaded whether or not ``pretrained`` is set.
+        num_classes: another number of classes. The tensors whose shape depends on it are initialised afresh, named
+            in a log line and in ``model.reinitialised``; all others are loaded.
+        auxiliary: builds and loads the auxiliary heads too, which only training uses.
+        device: where the model is put (default: the CPU).
+
+    Raises:
+        UnknownNameError, AmbiguousNameError: the name means no entry, or several.
+        DownloadError, OfflineError, HashMismatchError: the weight file could not be had, or is not the right one.
+        CheckpointError, StateDictMismatchError: the file cannot be read safely, or its tensors are not the model's.
+        OptionError: ``num_classes`` is not a positive number.
+    """
+    entry = find(name)
+    if weights is not None:
+        source = str(weights)
+        return _load_file(entry, hub.fetch_address(source), source, num_classes, auxiliary, device)
+    if pretrained:
+        path = hub.fetch(entry.weights, name=entry.name)
+        return _load_file(entry, path, entry.weights.addresses[0], num_classes, auxiliary, device)
+    return build(entry, model_class=Model, num_classes=num_classes, auxiliary=auxiliary, device=device).eval()
+
+
+def _load_file(
+    entry: Entry,
+    path: Path,
+    source: str,
+    num_classes: int | None,
+    auxiliary: bool,
+    device: torch.device | str | None,
+) -> Model:
+    tensors: Mapping[str, Tensor] = hub.read(path).tensors
+    fresh: tuple[str, ...] = ()
+    if num_classes is None or num_classes == entry.num_classes:
+        # On the meta device nothing is initialised in vain: every tensor comes from the file.
+        model = build(entry, model_class=Model, auxiliary=auxiliary, device="meta")
+    else:
+        model = build(entry, model_class=Model, num_classes=num_classes, auxiliary=auxiliary)
+        state = model.state_dict()
+        fresh = _class_dependent(entry, state, auxiliary)
+        tensors = {**tensors, **{key: state[key] for key in fresh}}
+        _log.warning("%s: initialised afresh for %d classes: %s", entry.name, num_classes, ", ".join(fresh))
+    dropped = () if auxiliary else ("auxiliary_head.",)
+    hub.load_into(model, tensors, dropped_prefixes=dropped, source=source)
+    model.reinitialised = fresh
+    return model.to(device or "cpu").eval()
+
+
+def _class_dependent(entry: Entry, state: Mapping[str, Tensor], auxiliary: bool) -> tuple[str, ...]:
+    """Keys of ``state`` whose shape differs from that in the published network."""
+    published = build(entry, model_class=Segmentor, auxiliary=auxiliary, device="meta").state_dict()
+    return tuple(key for key, tensor in state.items() if published[key].shape != tensor.shape)
+
+
+def create_backbone(name: str, *, pretrained: bool = False, out_indices: Sequence[int] | None = None) -> nn.Module:
+    """The backbone of a model, by any of the model's names.
+
+    Returns:
+        A module that maps float (N, 3, H, W) to a list of features; ``.channels`` and ``.strides`` say what each
+        is. In training mode, as a fresh module is.
+
+    Args:
+        name: any name of a model.
+        pretrained: takes the tensors from the model's published weights.
+        out_indices: which stages' features to return, where the architecture has that choice.
+
+    Raises:
+        OptionError: the backbone has no ``out_indices``, or not those.
+        and the errors of :func:`load`.
+    """
+    entry = find(name)
+    spec = entry.architecture.backbone
+    if out_indices is not None:
+        if "out_indices" not in inspect.signature(component_class(BACKBONES, spec)).parameters:
+            raise OptionError(f"{spec.type} returns a fixed list of features; leave out_indices out")
+        spec = ModuleSpec(spec.type, {**spec.arguments, "out_indices": tuple(out_indices)})
+    if not pretrained:
+        return component(BACKBONES, spec)
+    path = hub.fetch(entry.weights, name=entry.name)
+    prefix = "backbone."
+    tensors = {k.removeprefix(prefix): v for k, v in hub.read(path).tensors.items() if k.startswith(prefix)}
+    with torch.device("meta"):
+        backbone = component(BACKBONES, spec)
+    hub.load_into(backbone, tensors, source=entry.weights.addresses[0])
+    return backbone
