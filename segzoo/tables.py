@@ -136,7 +136,7 @@ def _fidelity(method: str, logs: Logs) -> str:
     if not records:
         return ABSENT
     worst = max(float(record["max_error_over_std"]) for record in records)
-    agreeing = sum(record.get("verdict") == "ok" for record in records)
+    agreeing = sum(record.get("verdict") == "agrees" for record in records)
     return f"{worst:.1e} ({agreeing} of {len(records)})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -21,9 +22,7 @@ BUILD = "import sys\nfrom setuptools import build_meta\nprint(build_meta.build_{
 
 
 def call(*argv: str | Path, cwd: Path) -> str:
-    result = subprocess.run(
-        [str(a) for a in argv], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
+    result = subprocess.run([str(a) for a in argv], cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, f"{argv}\n{result.stdout}\n{result.stderr}"
     return result.stdout
 
@@ -60,18 +59,18 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", unpacked, tmp_path_factory.mktemp("wheel"))
 
 
-def environment(folder: Path, *install: str | Path) -> Path:
+def environment(folder: Path, wheel: Path) -> Path:
     """A new environment with segzoo in it and this process's other packages behind it; returns its bin."""
     call(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
-    scheme = sysconfig.get_preferred_scheme("prefix")
-    paths = {name: sysconfig.get_path(name, scheme, {"base": str(folder)}) for name in ("purelib", "scripts")}
-    python = Path(paths["scripts"]) / Path(sys.executable).name
-    options = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
+    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+    python = scripts / Path(sys.executable).name
+    options = ("--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
     # pip is told where to install rather than run there: the new environment has none.
-    call(sys.executable, "-m", "pip", "--python", python, "install", *options, *install, cwd=folder.parent)
+    call(sys.executable, "-m", "pip", "--python", python, "install", *options, wheel, cwd=folder.parent)
     behind = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    (Path(paths["purelib"]) / "behind.pth").write_text("\n".join(behind) + "\n", encoding="utf-8")
-    return Path(paths["scripts"])
+    own = call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder.parent).strip()
+    (Path(own) / "behind.pth").write_text("\n".join(behind) + "\n", encoding="utf-8")
+    return scripts
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +146,7 @@ print(segzoo.__file__, result.mask.shape)
 
 
 def test_editable_install_finds_the_index_of_the_checkout(source: Path, tmp_path: Path) -> None:
-    scripts = environment(tmp_path / "env", "--editable", source)
+    scripts = environment(tmp_path / "env", build("editable", source, tmp_path))
     code = "import segzoo; print(segzoo.__file__); print(*segzoo.list_models(), sep='\\n')"
     where, *names = call(scripts / Path(sys.executable).name, "-I", "-c", code, cwd=tmp_path).splitlines()
     assert Path(where).is_relative_to(source)

@@ -32,7 +32,7 @@ def log(folder: Path, *records: dict[str, object]) -> Path:
     return folder
 
 
-def parity(method: str, architecture: str, error: float, verdict: str = "ok") -> dict[str, object]:
+def parity(method: str, architecture: str, error: float, verdict: str = "agrees") -> dict[str, object]:
     return {
         "kind": "parity",
         "method": method,
@@ -88,7 +88,7 @@ def test_method_row_sums_up_its_entries() -> None:
 def test_fidelity_is_the_largest_error_and_counts_agreement(tmp_path: Path) -> None:
     records = [
         parity("FastFCN", "psp", 3e-6),
-        parity("FastFCN", "enc", 5e-2, "differs"),
+        parity("FastFCN", "enc", 5e-2, "disagrees"),
         parity("FCN", "r50", 9.0),
     ]
     logs = tables.read_logs(log(tmp_path, *records))
@@ -97,7 +97,7 @@ def test_fidelity_is_the_largest_error_and_counts_agreement(tmp_path: Path) -> N
 
 def test_the_later_record_counts(tmp_path: Path) -> None:
     logs = tables.read_logs(
-        log(tmp_path, parity("FastFCN", "psp", 5e-2, "differs"), parity("FastFCN", "psp", 3e-6))
+        log(tmp_path, parity("FastFCN", "psp", 5e-2, "disagrees"), parity("FastFCN", "psp", 3e-6))
     )
     assert row(tables.render("methods", logs), "[FastFCN]")[-1] == "3.0e-06 (1 of 1)"
 
