@@ -26,6 +26,7 @@ BACKBONES: Mapping[str, str] = {
 }
 
 NECKS: Mapping[str, str] = {
+    "FPN": "segzoo.necks.fpn",
     "JPU": "segzoo.necks.jpu",
 }
 
@@ -35,6 +36,7 @@ HEADS: Mapping[str, str] = {
     "DepthwiseSeparableFCNHead": "segzoo.heads.fcn",
     "EncHead": "segzoo.heads.encnet",
     "FCNHead": "segzoo.heads.fcn",
+    "FPNHead": "segzoo.heads.sem_fpn",
     "PSPHead": "segzoo.heads.pspnet",
     "UPerHead": "segzoo.heads.upernet",
 }
