@@ -22,7 +22,10 @@ __all__ = ["BACKBONES", "HEADS", "NECKS", "build", "component", "component_class
 
 BACKBONES: Mapping[str, str] = {
     "FastSCNN": "segzoo.backbones.fast_scnn",
+    "HRNet": "segzoo.backbones.hrnet",
+    "MixVisionTransformer": "segzoo.backbones.mix_transformer",
     "ResNet": "segzoo.backbones.resnet",
+    "UNet": "segzoo.backbones.unet",
 }
 
 NECKS: Mapping[str, str] = {
@@ -38,6 +41,7 @@ HEADS: Mapping[str, str] = {
     "FCNHead": "segzoo.heads.fcn",
     "FPNHead": "segzoo.heads.sem_fpn",
     "PSPHead": "segzoo.heads.pspnet",
+    "SegformerHead": "segzoo.heads.segformer",
     "UPerHead": "segzoo.heads.upernet",
 }
 
