@@ -14,6 +14,7 @@ from segzoo import weights as hub
 from segzoo.build import BACKBONES, build, component, component_class
 from segzoo.errors import OptionError
 from segzoo.index import Entry, ModuleSpec, find
+from segzoo.inference.predictor import predict
 from segzoo.segmentor import Segmentor
 
 __all__ = ["Model", "create_backbone", "load"]
@@ -23,6 +24,8 @@ _log = logging.getLogger("segzoo")
 
 class Model(Segmentor):
     """A segmentation network that takes pictures and goes to and from files; what :func:`load` returns."""
+
+    predict = predict
 
 
 def load(
