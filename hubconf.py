@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 # At the top, not where they are used: torch.hub.list asks for names when this folder has left sys.path.
@@ -20,10 +21,10 @@ from segzoo.index import Entry, dataset, default_index, find
 if TYPE_CHECKING:
     import torch
 
-    from segzoo.segmentor import Segmentor
+    from segzoo.model import Model
 
 # Names of modules, which torch.hub looks for before it loads a model.
-dependencies = ["torch", "numpy", "PIL", "filelock", "requests", "safetensors", "tqdm", "yaml"]
+dependencies = ["torch", "numpy", "PIL", "requests", "safetensors", "tqdm", "yaml"]
 
 
 def _describe(name: str, entry: Entry) -> str:
@@ -40,7 +41,7 @@ def _describe(name: str, entry: Entry) -> str:
 
     Args:
         pretrained: load the published weights; all of their tensors, or an error.
-        weights: a .pth or .safetensors file, or an https:// or hf:// address, to load instead.
+        weights: a .pth or .safetensors file, or an https:// or hf:// address, loaded instead of the published.
         num_classes: another number of classes; the classifiers are then initialised anew.
         auxiliary: keep the auxiliary heads that training uses.
         device: where the model is put.
@@ -54,15 +55,15 @@ def _describe(name: str, entry: Entry) -> str:
     """
 
 
-def _entry_point(name: str, entry: Entry) -> Callable[..., Segmentor]:
+def _entry_point(name: str, entry: Entry) -> Callable[..., Model]:
     def load(
         pretrained: bool = True,
         *,
-        weights: str | None = None,
+        weights: str | Path | None = None,
         num_classes: int | None = None,
         auxiliary: bool = False,
         device: str | torch.device | None = None,
-    ) -> Segmentor:
+    ) -> Model:
         import segzoo
 
         return segzoo.load(
@@ -87,7 +88,7 @@ def __dir__() -> list[str]:
     return ["dependencies", *sorted(names)]
 
 
-def __getattr__(name: str) -> Callable[..., Segmentor]:
+def __getattr__(name: str) -> Callable[..., Model]:
     if name.startswith("__"):  # what the import system asks of a module
         raise AttributeError(name)
     try:

@@ -15,8 +15,8 @@ from segzoo.index import default_index, find
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = "fastfcn_r50_jpu_psp_cityscapes"
 
-# torch.hub.list and torch.hub.help take a GitHub repository only; here they get the checkout for what they would
-# have downloaded.
+# torch.hub.list and torch.hub.help take a GitHub repository only; here they get the checkout in place of what they
+# would have downloaded.
 LOCAL = f"""
 import json, sys, time
 import torch
@@ -146,9 +146,7 @@ except RuntimeError as error:
 
 def test_folder_gives_one_name_only() -> None:
     """A checkout on sys.path must not shadow the user's own modules (`models`, `utils`)."""
-    importable = {path.stem for path in ROOT.glob("*.py")} | {
-        path.parent.name for path in ROOT.glob("*/__init__.py")
-    }
+    importable = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert importable - {"hubconf", "setup", "benchmarks", "tests"} == {"segzoo"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import os
 import re
@@ -109,14 +110,34 @@ def test_wheel_metadata(wheel: Path) -> None:
     assert "\n# segzoo" in metadata  # the README is the long description
 
 
-def test_no_dependency_has_an_upper_bound() -> None:
+def requirements(*extras: str) -> list[str]:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    lines = [config["options"]["install_requires"], *config["options.extras_require"].values()]
-    requirements = [line for block in lines for line in block.split("\n") if line]
-    assert "torch>=2.6" in requirements
-    for requirement in requirements:
+    blocks = [config["options"]["install_requires"], *(config["options.extras_require"][name] for name in extras)]
+    return [line for block in blocks for line in block.split("\n") if line]
+
+
+def test_no_dependency_has_an_upper_bound() -> None:
+    found = requirements("test", "dev", "export", "geo")
+    assert "torch>=2.6" in found
+    for requirement in found:
         assert re.fullmatch(r"[A-Za-z0-9_-]+(>=[0-9.]+)?", requirement), requirement
+
+
+def test_dependencies_are_what_the_package_imports() -> None:
+    """Both ways: nothing is imported that an install does not bring, nothing is brought that nobody imports."""
+    imported = set()
+    for path in (ROOT / "segzoo").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    modules = {"pillow": "PIL", "PyYAML": "yaml"}
+    names = {requirement.partition(">=")[0] for requirement in requirements()}
+    optional = {requirement.partition(">=")[0] for requirement in requirements("export", "geo")} - names
+    foreign = imported - set(sys.stdlib_module_names) - {"segzoo"} - optional
+    assert foreign == {modules.get(name, name) for name in names}
 
 
 def test_wheel_works_in_a_clean_environment(installed: Path, tmp_path: Path) -> None:
