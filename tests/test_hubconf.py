@@ -24,17 +24,10 @@ torch.hub._get_cache_or_reload = lambda *args, **kwargs: {str(ROOT)!r}
 """
 
 
-def run(code: str, cwd: Path, prelude: str = LOCAL) -> str:
+def run(code: str, cwd: Path) -> str:
     """Run code in a new process, in a folder from which segzoo cannot be imported."""
     result = subprocess.run(
-        [sys.executable, "-P", "-c", prelude + code]
-        if sys.version_info >= (3, 11)
-        else [sys.executable, "-c", prelude + code],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=300,
-        check=False,
+        [sys.executable, "-c", LOCAL + code], capture_output=True, text=True, cwd=cwd, timeout=300, check=False
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
