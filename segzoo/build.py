@@ -40,6 +40,7 @@ HEADS: Mapping[str, str] = {
     "EncHead": "segzoo.heads.encnet",
     "FCNHead": "segzoo.heads.fcn",
     "FPNHead": "segzoo.heads.sem_fpn",
+    "OCRHead": "segzoo.heads.ocrnet",
     "PSPHead": "segzoo.heads.pspnet",
     "SegformerHead": "segzoo.heads.segformer",
     "UPerHead": "segzoo.heads.upernet",
