@@ -21,27 +21,46 @@ from segzoo.segmentor import Segmentor
 __all__ = ["BACKBONES", "HEADS", "NECKS", "build", "component", "component_class"]
 
 BACKBONES: Mapping[str, str] = {
+    "BiSeNetV1": "segzoo.backbones.bisenet_v1",
+    "BiSeNetV2": "segzoo.backbones.bisenet_v2",
+    "ERFNet": "segzoo.backbones.erfnet",
     "FastSCNN": "segzoo.backbones.fast_scnn",
     "HRNet": "segzoo.backbones.hrnet",
+    "ICNet": "segzoo.backbones.icnet",
     "MixVisionTransformer": "segzoo.backbones.mix_transformer",
     "ResNet": "segzoo.backbones.resnet",
+    "STDCContextPath": "segzoo.backbones.stdc",
+    "STDCNet": "segzoo.backbones.stdc",
     "UNet": "segzoo.backbones.unet",
 }
 
 NECKS: Mapping[str, str] = {
     "FPN": "segzoo.necks.fpn",
+    "ICNeck": "segzoo.necks.icneck",
     "JPU": "segzoo.necks.jpu",
 }
 
 HEADS: Mapping[str, str] = {
+    "ANNHead": "segzoo.heads.ann",
+    "APCHead": "segzoo.heads.apcnet",
     "ASPPHead": "segzoo.heads.deeplab",
+    "CCHead": "segzoo.heads.ccnet",
+    "DAHead": "segzoo.heads.danet",
+    "DMHead": "segzoo.heads.dmnet",
+    "DNLHead": "segzoo.heads.dnlnet",
     "DepthwiseSeparableASPPHead": "segzoo.heads.deeplab",
     "DepthwiseSeparableFCNHead": "segzoo.heads.fcn",
+    "EMAHead": "segzoo.heads.emanet",
     "EncHead": "segzoo.heads.encnet",
     "FCNHead": "segzoo.heads.fcn",
     "FPNHead": "segzoo.heads.sem_fpn",
+    "GCHead": "segzoo.heads.gcnet",
+    "ISAHead": "segzoo.heads.isanet",
+    "NLHead": "segzoo.heads.nonlocal_net",
     "OCRHead": "segzoo.heads.ocrnet",
+    "PSAHead": "segzoo.heads.psanet",
     "PSPHead": "segzoo.heads.pspnet",
+    "STDCHead": "segzoo.heads.stdc",
     "SegformerHead": "segzoo.heads.segformer",
     "UPerHead": "segzoo.heads.upernet",
 }
