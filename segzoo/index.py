@@ -10,12 +10,12 @@ import difflib
 import fnmatch
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from segzoo.errors import AmbiguousNameError, OptionError, UnknownNameError
+from segzoo.errors import AmbiguousNameError, IndexSchemaError, OptionError, UnknownNameError
 
 __all__ = [
     "Architecture",
@@ -34,6 +34,7 @@ __all__ = [
     "find",
     "info",
     "list_models",
+    "scan_names",
 ]
 
 SortKey = Literal["name", "mIoU", "memory", "fps"]
@@ -189,16 +190,46 @@ class Entry:
         return dataset(self.dataset).palette
 
 
+def scan_names(text: str) -> list[str]:
+    """Canonical names in a method file's text: the keys below ``entries:``, each alone on a line, indented by two."""
+    return re.findall(r"^  (\w+):[ ]*(?:#.*)?$", text.partition("\nentries:\n")[2], flags=re.MULTILINE)
+
+
 def _key(name: str) -> str:
     """The form under which names are compared: published spellings differ from identifiers in ``-`` and ``.``."""
     return re.sub(r"[-.]", "_", re.sub(r"\.(pth|safetensors)$", "", name.strip()))
 
 
 class Index:
-    """A set of entries and the names that resolve to them."""
+    """The entries of some method files, and the names that resolve to them.
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self.entries: dict[str, Entry] = {entry.name: entry for entry in entries}
+    Canonical names are found by scanning the files, which takes a fraction of the time of parsing them; a file is
+    parsed when more of it is wanted.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._file_of: dict[str, Path] = {}
+        for path in files:
+            for name in scan_names(path.read_text(encoding="utf-8")):
+                if name in self._file_of:
+                    raise IndexSchemaError(f"{path.name}: entry '{name}' is also in {self._file_of[name].name}")
+                self._file_of[name] = path
+
+    @functools.cached_property
+    def _parsed(self) -> dict[Path, dict[str, Entry]]:
+        return {}
+
+    def _entries_of(self, path: Path) -> dict[str, Entry]:
+        if path not in self._parsed:
+            from segzoo.index_schema import read_entries
+
+            self._parsed[path] = {entry.name: entry for entry in read_entries(path)}
+        return self._parsed[path]
+
+    @functools.cached_property
+    def entries(self) -> Mapping[str, Entry]:
+        """Every entry by its canonical name."""
+        return {name: self._entries_of(path)[name] for name, path in self._file_of.items()}
 
     @functools.cached_property
     def _owners(self) -> dict[str, tuple[str, ...]]:
@@ -222,17 +253,15 @@ class Index:
         if not isinstance(name, str):
             raise OptionError(f"a model name is a string, not {type(name).__name__}")
         key = _key(name)
-        if key in self.entries:
-            return self.entries[key]
+        if key in self._file_of:
+            return self._entries_of(self._file_of[key])[key]
         owners = self._owners.get(key, ())
         if len(owners) == 1:
             return self.entries[owners[0]]
         if owners:
             raise AmbiguousNameError(f"{name!r} could mean {len(owners)} entries: {', '.join(owners)}")
         close = difflib.get_close_matches(key, self._owners, n=5, cutoff=0.6)
-        suggestions = list(
-            dict.fromkeys(self._owners[match][0] if match not in self.entries else match for match in close)
-        )
+        suggestions = dict.fromkeys(match if match in self.entries else self._owners[match][0] for match in close)
         hint = f"; did you mean {', '.join(suggestions)}?" if suggestions else "; segzoo.list_models() lists them all"
         raise UnknownNameError(f"no model is named {name!r}{hint}")
 
@@ -246,6 +275,8 @@ class Index:
         sort: SortKey = "name",
     ) -> list[str]:
         """Canonical names of the entries that fit every filter; see :func:`list_models`."""
+        if pattern == "*" and method is backbone is dataset is None and sort == "name":
+            return sorted(self._file_of)
         pattern = pattern if any(mark in pattern for mark in "*?[") else f"*{pattern}*"
         chosen = [
             entry
@@ -292,11 +323,7 @@ def index_directory() -> Path:
 @functools.cache
 def default_index() -> Index:
     """The index that ships with segzoo, read once."""
-    from segzoo.index_schema import read_entries
-
-    directory = index_directory()
-    files = sorted(path for path in directory.glob("*.yaml") if path.name != "datasets.yaml")
-    return Index(entry for path in files for entry in read_entries(path))
+    return Index(sorted(path for path in index_directory().glob("*.yaml") if path.name != "datasets.yaml"))
 
 
 @functools.cache
@@ -345,7 +372,8 @@ def list_models(
     """Canonical names of the models that fit.
 
     Args:
-        pattern: a shell pattern (``'pspnet_*_cityscapes'``), or text that a name contains; any of a model's names may fit.
+        pattern: a shell pattern (``'pspnet_*_cityscapes'``), or text that a name contains; any of a model's names
+            may fit.
         method: the method's name (``'PSPNet'``, ``'deeplabv3+'``); case and punctuation do not matter.
         backbone: the published label (``'R-50-D8'``) or the class (``'ResNet'``), compared likewise.
         dataset: the data set's key (``'ade20k'``), compared likewise.

@@ -20,6 +20,7 @@ from segzoo.index import (
     Protocol,
     Reported,
     Weights,
+    scan_names,
 )
 
 __all__ = ["read_datasets", "read_entries"]
@@ -126,7 +127,7 @@ def _protocol(value: Any, where: str) -> Protocol:
     protocol = Protocol(
         mean=fields.numbers("mean", 3, float),
         std=fields.numbers("std", 3, float),
-        mode=mode,  # type: ignore[arg-type]  # checked above
+        mode=mode,
         scale=fields.numbers("scale", 2, int, None),
         keep_ratio=fields.take("keep_ratio", bool, True),
         size_divisor=fields.take("size_divisor", int, None),
@@ -220,6 +221,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
     Raises:
         IndexSchemaError: the file is not YAML, or a field is missing, unknown or of the wrong type.
     """
+    scanned = scan_names(path.read_text(encoding="utf-8"))
     file = _Fields(_read_yaml(path), path.name)
     method = file.take("method", str)
     sub = file.sub("paper")
@@ -235,10 +237,14 @@ def read_entries(path: Path) -> Iterator[Entry]:
     }
     entries = file.take("entries", dict)
     file.done()
-    for name, value in entries.items():
-        fields = _Fields(value, f"{path.name}: entry '{name}'")
+    for name in entries:
         if not (isinstance(name, str) and name.isidentifier()):
             raise IndexSchemaError(f"{path.name}: entry {name!r} is not an identifier; write '-' and '.' as '_'")
+    if scanned != list(entries):
+        odd = next(iter(set(scanned) ^ set(entries)), None) or "one of them"
+        raise IndexSchemaError(f"{path.name}: entry '{odd}': write each entry's name alone on a line, indented by two")
+    for name, value in entries.items():
+        fields = _Fields(value, f"{path.name}: entry '{name}'")
         yield _entry(name, fields, method, paper, architectures, protocols)
 
 

@@ -47,7 +47,7 @@ def write(tmp_path: Path, change: dict[str, object] | None = None, text: str = M
         else:
             content["entries"]["testnet_a"][field] = value
     path = tmp_path / "testnet.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
 
@@ -112,6 +112,21 @@ def test_a_fault_outside_the_entries_is_named(tmp_path: Path, old: str, new: str
     assert all(word in str(error.value) for word in ("testnet.yaml", *words))
 
 
+def test_an_entry_that_the_scan_would_miss_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "testnet.yaml"
+    head, entries = METHOD_FILE.split("entries:\n")
+    path.write_text(f"{head}entries: {yaml.safe_dump(yaml.safe_load(entries), default_flow_style=True, width=10**6)}")
+    with pytest.raises(IndexSchemaError, match=r"testnet\.yaml: entry 'testnet_a': write each"):
+        list(read_entries(path))
+
+
+def test_an_entry_in_two_files_names_both(tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(METHOD_FILE)
+    with pytest.raises(IndexSchemaError, match=r"testnet\.yaml: entry 'testnet_a' is also in other\.yaml"):
+        Index([other, write(tmp_path)])
+
+
 def test_a_data_set_whose_colours_do_not_fit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "datasets.yaml"
     path.write_text("tiny: {title: Tiny, classes: [a, b], palette: ['#000000']}")
@@ -127,7 +142,7 @@ def test_an_ambiguous_name_lists_its_owners(tmp_path: Path) -> None:
     twice = METHOD_FILE + METHOD_FILE.split("entries:\n")[1].replace("testnet_a", "testnet_b")
     path = tmp_path / "testnet.yaml"
     path.write_text(twice)
-    index = Index(read_entries(path))
+    index = Index([path])
     with pytest.raises(AmbiguousNameError, match="testnet_a, testnet_b"):
         index.find("test-net.a")
     assert index.find("testnet_b").name == "testnet_b"
