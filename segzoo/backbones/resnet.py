@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-__all__ = ["BasicBlock", "Bottleneck", "ResNet"]
+__all__ = ["BasicBlock", "Bottleneck", "ResNet", "deep_stem_layers", "stage_dilations"]
 
 
 class BasicBlock(nn.Module):
@@ -106,7 +106,7 @@ class ResNet(nn.Module):
         block, counts = _DEPTHS[depth]
         self.deep_stem = deep_stem
         if deep_stem:
-            self.stem = _deep_stem(64)
+            self.stem = deep_stem_layers(64)
         else:
             self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
             self.bn1 = nn.BatchNorm2d(64)
@@ -136,7 +136,8 @@ class ResNet(nn.Module):
         return features
 
 
-def _deep_stem(width: int) -> nn.Sequential:
+def deep_stem_layers(width: int) -> nn.Sequential:
+    """The stem of three 3 x 3 convolutions, the first of stride 2, that ends ``width`` wide."""
     layers: list[nn.Module] = []
     for in_channels, out_channels, stride in (
         (3, width // 2, 2),
