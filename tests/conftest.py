@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-_SETTINGS = ("SEGZOO_MIRROR", "SEGZOO_OFFLINE", "SEGZOO_ACCEPT_SHA256", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN")
+_SETTINGS = (
+    "SEGZOO_MIRROR",
+    "SEGZOO_TIMEOUT",
+    "SEGZOO_OFFLINE",
+    "SEGZOO_ACCEPT_SHA256",
+    "HF_HUB_OFFLINE",
+    "HF_ENDPOINT",
+    "HF_TOKEN",
+)
 
 
 class NetworkBlockedError(RuntimeError):

@@ -10,18 +10,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segzoo.weights.checkpoint import Checkpoint, read
+    from segzoo.weights.conversion import convert, write_safetensors
     from segzoo.weights.fetching import fetch, fetch_address
+    from segzoo.weights.huggingface import Pretrained, open_pretrained, push_to_hub, save_pretrained
     from segzoo.weights.loading import load_into
 
 _HOMES = {
     "Checkpoint": "checkpoint",
+    "Pretrained": "huggingface",
     "fetch": "fetching",
     "fetch_address": "fetching",
     "load_into": "loading",
+    "open_pretrained": "huggingface",
+    "push_to_hub": "huggingface",
     "read": "checkpoint",
+    "save_pretrained": "huggingface",
+    "write_safetensors": "conversion",
+    "convert": "conversion",
 }
 
-__all__ = ["Checkpoint", "fetch", "fetch_address", "load_into", "read"]
+__all__ = [
+    "Checkpoint",
+    "Pretrained",
+    "convert",
+    "fetch",
+    "fetch_address",
+    "load_into",
+    "open_pretrained",
+    "push_to_hub",
+    "read",
+    "save_pretrained",
+    "write_safetensors",
+]
 
 
 def __getattr__(name: str) -> Any:

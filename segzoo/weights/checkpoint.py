@@ -53,9 +53,19 @@ def read(path: str | Path) -> Checkpoint:
             data (by name; nothing of it is run), or holds no tensors.
     """
     path = Path(path)
-    checkpoint = read_file(path)
+    try:
+        checkpoint = read_file(path)
+    except CheckpointError as error:
+        from segzoo.weights.store import Store
+
+        # A cached file was whole once; if it no longer is, it must not be met again.
+        if Store(path.parent).set_aside_if_damaged(path):
+            raise CheckpointError(
+                f"{error}\nThe cached file is damaged and was set aside; ask again to fetch it anew."
+            ) from error
+        raise
     if path.suffix != ".safetensors":
-        from segzoo.weights.convert import keep_copy
+        from segzoo.weights.conversion import keep_copy
 
         keep_copy(path, checkpoint)
     return checkpoint

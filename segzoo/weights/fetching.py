@@ -21,6 +21,7 @@ from segzoo.weights.part import Part, is_orphan, parts_of, remove
 from segzoo.weights.progress import Bar
 from segzoo.weights.store import Store, torch_home
 from segzoo.weights.transport import AddressError, Patience
+from segzoo.weights.units import human_size
 
 __all__ = ["Got", "fetch", "fetch_address", "receive"]
 
@@ -112,7 +113,7 @@ class _Fetch:
     name: str
     progress: bool
     store: Store = field(default_factory=Store)
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience = field(default_factory=lambda: Patience.from_environment())
 
     def run(self) -> Path:
         if cached := self.store.find(self.expected):
@@ -188,8 +189,8 @@ class _Fetch:
                 "Name a writable directory in SEGZOO_CACHE, or download there once with the rights to write."
             )
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = _human(shutil.disk_usage(where).free)
-            size = f"{_human(self.expected.size)} are needed, " if self.expected.size else ""
+            free = human_size(shutil.disk_usage(where).free)
+            size = f"{human_size(self.expected.size)} are needed, " if self.expected.size else ""
             return DownloadError(
                 f"{self.name}: the disk of {where} is full ({size}{free} are free). Make room "
                 "(`segzoo cache list`, `segzoo cache prune`) or name another directory in SEGZOO_CACHE."
@@ -339,11 +340,3 @@ def _failure(
             f"{name} is not in the cache, and the network is off (SEGZOO_OFFLINE or HF_HUB_OFFLINE):{listed}{place}"
         )
     return DownloadError(f"{name}: could not be fetched from {count}:{listed}{place}")
-
-
-def _human(count: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

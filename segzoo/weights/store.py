@@ -23,6 +23,8 @@ from pathlib import Path, PurePosixPath
 from segzoo.weights.expected import Expected
 from segzoo.weights.hashing import file_sha256
 
+_PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+
 __all__ = ["Record", "Store", "Stored", "cache_directory", "torch_home"]
 
 _LOG = logging.getLogger(__name__)
@@ -119,7 +121,7 @@ class Store:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for name in sorted(os.listdir(self.directory)):
                 match = _NAME.match(name)
-                if match and match["suffix"] not in (".json", ".lock", ".part", ".pin", ".damaged"):
+                if match and match["suffix"] != ".lock":
                     path = self.directory / name
                     yield Stored(path, match["key"], self.record(path))
 
@@ -155,8 +157,13 @@ class Store:
             _beside(stored.path).unlink(missing_ok=True)
         return False
 
+    def set_aside_if_damaged(self, path: Path) -> bool:
+        """Hash a cached file again and set it aside if it has changed; False for a file that is not of this store."""
+        stored = next((stored for stored in self.files() if stored.path.name == path.name), None)
+        return stored is not None and stored.record is not None and not self.check(stored, rehash=True)
+
     def _has_original(self, copy: Stored) -> bool:
-        return any(copy.path.with_suffix(suffix).exists() for suffix in (".pth", ".pt", ".bin", ".ckpt"))
+        return any(copy.path.with_suffix(suffix).exists() for suffix in _PICKLES)
 
     # pins: the full hash behind a prefix or an address
 
@@ -199,7 +206,7 @@ class Store:
     def copy_path(self, original: Path) -> Path | None:
         """Where the safetensors form of a cached .pth goes; None if ``original`` is not a .pth of this store."""
         match = _NAME.match(original.name)
-        if match is None or match["suffix"] == ".safetensors" or original.parent != self.directory:
+        if match is None or match["suffix"] not in _PICKLES or original.parent != self.directory:
             return None
         return original.with_suffix(".safetensors")
 
@@ -231,9 +238,17 @@ class Store:
             _write_atomically(_beside(path), asdict(fresh))
 
     def remove(self, stored: Stored) -> None:
-        """Remove a cached file and its record; its pin stays, so that the same file is asked for next time."""
+        """Remove a cached file and its record.
+
+        The pin of a published prefix stays, so that the very same file is asked for next time; that of a mere
+        address, whose content may change, goes with the file.
+        """
         stored.path.unlink(missing_ok=True)
         _beside(stored.path).unlink(missing_ok=True)
+        for pin in self.directory.glob("*.from-*.pin"):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                if json.loads(pin.read_text()).get("sha256") == stored.key:
+                    pin.unlink()
 
 
 def _beside(path: Path) -> Path:

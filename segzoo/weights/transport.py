@@ -5,6 +5,8 @@ from __future__ import annotations
 import email.utils
 import http.client
 import itertools
+import math
+import os
 import random
 import re
 import time
@@ -15,6 +17,7 @@ from typing import Any
 import requests
 import urllib3
 
+from segzoo.errors import OptionError
 from segzoo.weights.expected import Expected
 from segzoo.weights.part import Part, Validator
 from segzoo.weights.progress import Bar
@@ -58,6 +61,24 @@ class Patience:
     longest_pause: float = 20.0
     longest_retry_after: float = 120.0
     most_attempts: int = 100
+
+    @classmethod
+    def from_environment(cls) -> Patience:
+        """The defaults, with ``SEGZOO_TIMEOUT`` seconds for the read time-out where it is set.
+
+        Raises:
+            OptionError: it is not a positive number.
+        """
+        text = os.environ.get("SEGZOO_TIMEOUT", "")
+        if not text:
+            return cls()
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < math.inf:
+            raise OptionError(f"SEGZOO_TIMEOUT={text!r} must be a positive number of seconds")
+        return cls(connect_timeout=min(seconds, cls.connect_timeout), read_timeout=seconds)
 
     def pauses(self) -> Iterator[float]:
         """The pause after each failure in a row."""
