@@ -33,12 +33,15 @@ BACKBONES: Mapping[str, str] = {
     "STDCContextPath": "segzoo.backbones.stdc",
     "STDCNet": "segzoo.backbones.stdc",
     "UNet": "segzoo.backbones.unet",
+    "VisionTransformer": "segzoo.backbones.vit",
 }
 
 NECKS: Mapping[str, str] = {
     "FPN": "segzoo.necks.fpn",
     "ICNeck": "segzoo.necks.icneck",
     "JPU": "segzoo.necks.jpu",
+    "MLANeck": "segzoo.necks.mla",
+    "MultiLevelNeck": "segzoo.necks.multi_level",
 }
 
 HEADS: Mapping[str, str] = {
@@ -61,8 +64,12 @@ HEADS: Mapping[str, str] = {
     "OCRHead": "segzoo.heads.ocrnet",
     "PSAHead": "segzoo.heads.psanet",
     "PSPHead": "segzoo.heads.pspnet",
+    "PointHead": "segzoo.heads.point_rend",
+    "SETRMLAHead": "segzoo.heads.setr",
+    "SETRUPHead": "segzoo.heads.setr",
     "STDCHead": "segzoo.heads.stdc",
     "SegformerHead": "segzoo.heads.segformer",
+    "SegmenterMaskTransformerHead": "segzoo.heads.segmenter",
     "UPerHead": "segzoo.heads.upernet",
 }
 

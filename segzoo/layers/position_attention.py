@@ -6,6 +6,8 @@ section 3; Vaswani et al., "Attention Is All You Need", NeurIPS 2017 (https://ar
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,7 +56,7 @@ def projection(in_channels: int, channels: int, num_convs: int = 1) -> nn.Module
     if num_convs == 1:
         return ConvNormAct(in_channels, channels)
     widths = [in_channels, *[channels] * num_convs]
-    return nn.Sequential(*(ConvNormAct(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+    return nn.Sequential(*(ConvNormAct(a, b) for a, b in pairwise(widths)))
 
 
 class PositionAttention(nn.Module):
@@ -90,13 +92,9 @@ class PositionAttention(nn.Module):
         self.key_pool = key_pool
         self.scale = scale
 
-    def gather(self, x: Tensor, source: Tensor) -> Tensor:
-        """What the positions of ``x`` gather from those of ``source``."""
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
         query, key, value = self.query_project(x), self.key_project(source), self.value_project(source)
         if self.key_pool is not None:
             key, value = self.key_pool(key), self.key_pool(value)
         out = attend(query, key, value, scale=self.scale)
         return out if self.out_project is None else self.out_project(out)
-
-    def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.gather(x, source)
