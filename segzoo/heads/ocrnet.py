@@ -34,7 +34,7 @@ class ObjectAttention(PositionAttention):
         self.bottleneck = ConvNormAct(2 * in_channels, in_channels)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.bottleneck(torch.cat([self.gather(x, source), x], dim=1))
+        return self.bottleneck(torch.cat([super().forward(x, source), x], dim=1))
 
 
 class OCRHead(DecodeHead):
