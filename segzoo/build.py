@@ -28,6 +28,7 @@ BACKBONES: Mapping[str, str] = {
     "HRNet": "segzoo.backbones.hrnet",
     "ICNet": "segzoo.backbones.icnet",
     "MixVisionTransformer": "segzoo.backbones.mix_transformer",
+    "MobileNetV2": "segzoo.backbones.mobilenet_v2",
     "ResNeSt": "segzoo.backbones.resnest",
     "ResNet": "segzoo.backbones.resnet",
     "STDCContextPath": "segzoo.backbones.stdc",
