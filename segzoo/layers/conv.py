@@ -68,6 +68,8 @@ class ConvNormAct(nn.Module):
 class DepthwiseSeparableConv(nn.Module):
     """A depthwise convolution, then a pointwise one (Howard et al., MobileNets, section 3.1), each with its norm.
 
+    ``pointwise_norm`` and ``activation`` follow the pointwise convolution; either may be None.
+
     Shapes: (N, in_channels, H, W) -> (N, out_channels, H', W').
     """
 
@@ -80,6 +82,7 @@ class DepthwiseSeparableConv(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         depthwise_activation: Factory | None = relu,
+        pointwise_norm: Factory | None = nn.BatchNorm2d,
         activation: Factory | None = relu,
     ) -> None:
         super().__init__()
@@ -92,7 +95,7 @@ class DepthwiseSeparableConv(nn.Module):
             groups=in_channels,
             activation=depthwise_activation,
         )
-        self.pointwise_conv = ConvNormAct(in_channels, out_channels, activation=activation)
+        self.pointwise_conv = ConvNormAct(in_channels, out_channels, norm=pointwise_norm, activation=activation)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise_conv(self.depthwise_conv(x))
