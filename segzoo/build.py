@@ -23,6 +23,7 @@ __all__ = ["BACKBONES", "HEADS", "NECKS", "build", "component", "component_class
 BACKBONES: Mapping[str, str] = {
     "BiSeNetV1": "segzoo.backbones.bisenet_v1",
     "BiSeNetV2": "segzoo.backbones.bisenet_v2",
+    "CGNet": "segzoo.backbones.cgnet",
     "ERFNet": "segzoo.backbones.erfnet",
     "FastSCNN": "segzoo.backbones.fast_scnn",
     "HRNet": "segzoo.backbones.hrnet",
