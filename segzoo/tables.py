@@ -7,6 +7,7 @@ figure that no log holds is shown as a dash.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import re
@@ -23,9 +24,7 @@ __all__ = ["TABLES", "Logs", "TableError", "check", "default_logs", "read_logs",
 
 ABSENT = "–"  # noqa: RUF001 (an en dash is what a table shows for "no figure")
 
-_BLOCK = re.compile(
-    r"(<!-- segzoo:table (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- /segzoo:table -->)", re.DOTALL
-)
+_BLOCK = re.compile(r"(<!-- segzoo:table (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- /segzoo:table -->)", re.DOTALL)
 _OPENING = re.compile(r"<!-- segzoo:table\b")
 
 
@@ -79,9 +78,7 @@ def read_logs(directory: Path) -> Logs:
                     float(record["metrics"]["mIoU"])
                     accuracy[record["entry"]] = record
             except (KeyError, TypeError, ValueError) as error:
-                raise TableError(
-                    f"{where}: a {record['kind']} record without a sound field {error}"
-                ) from error
+                raise TableError(f"{where}: a {record['kind']} record without a sound field {error}") from error
     return Logs(parity, accuracy)
 
 
@@ -90,10 +87,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[
     right = set(right)
     rule = ["---:" if name in right else "---" for name in header]
     lines = [header, rule, *rows]
-    return (
-        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        + "\n"
-    )
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def figure(value: float | None, form: str = ".2f") -> str:
@@ -124,9 +118,7 @@ def _anchor(method: str) -> str:
 
 
 def _best(entries: Iterable[Entry], dataset: str) -> str:
-    found = [
-        e.reported.metrics["mIoU"] for e in entries if e.dataset == dataset and "mIoU" in e.reported.metrics
-    ]
+    found = [e.reported.metrics["mIoU"] for e in entries if e.dataset == dataset and "mIoU" in e.reported.metrics]
     return figure(max(found, default=None))
 
 
@@ -142,15 +134,13 @@ def _fidelity(method: str, logs: Logs) -> str:
 
 def methods_table(logs: Logs) -> str:
     """One row per method: what there is of it, its best published figures, its largest error."""
-    header = ("Method", "Paper", "Models", "Networks", "Cityscapes", "ADE20K", "Error")
+    header = ("Method", "Models", "Networks", "Cityscapes", "ADE20K", "Error")
     rows = []
     for method, entries in _methods().items():
-        paper = entries[0].paper
-        networks = {entry.architecture.name for entry in entries}
+        networks = {repr(dataclasses.replace(entry.architecture, name="")) for entry in entries}
         rows.append(
             (
-                f"[{method}](ZOO.md#{_anchor(method)})",
-                f"[{paper.title}]({paper.url})",
+                f"[{method}](ZOO.md#{_anchor(method)}) ([paper]({entries[0].paper.url}))",
                 str(len(entries)),
                 str(len(networks)),
                 _best(entries, "cityscapes"),
@@ -164,7 +154,7 @@ def methods_table(logs: Logs) -> str:
         "difference between a method's logits and the reference's, in standard deviations of the reference's "
         "logits, and how many of the networks compared agree.\n"
     )
-    return table(header, rows, right=header[2:]) + notes
+    return table(header, rows, right=header[1:]) + notes
 
 
 def _files(entry: Entry) -> str:
@@ -205,15 +195,29 @@ def zoo_table(logs: Logs) -> str:
         parts.append(f'<a id="{_anchor(method)}"></a>\n\n## {method}\n')
         parts.append(f"[{entries[0].paper.title}]({entries[0].paper.url})\n")
         for key, data in datasets().items():
-            chosen = sorted(
-                (entry for entry in entries if entry.dataset == key), key=lambda entry: entry.name
-            )
+            chosen = sorted((entry for entry in entries if entry.dataset == key), key=lambda entry: entry.name)
             if chosen:
                 parts.append(f"### {method} on {data.title}\n\n{_entry_rows(chosen, logs)}")
     return "\n" + "\n".join(parts) + "\n"
 
 
-TABLES: Mapping[str, Callable[[Logs], str]] = {"methods": methods_table, "zoo": zoo_table}
+def drawn_streets_table(logs: Logs) -> str:
+    """What was measured of the models of the drawn streets: one column each, per class and on the whole."""
+    entries = [entry for entry in default_index().entries.values() if entry.dataset == "drawn_streets"]
+    records = [logs.accuracy.get(entry.name, {}) for entry in entries]
+    rows = [["**mIoU**", *(figure(record.get("metrics", {}).get("mIoU")) for record in records)]]
+    for name in datasets()["drawn_streets"].classes:
+        rows.append([name, *(figure(record.get("iou", {}).get(name)) for record in records)])
+    rows.append(["unseen pictures", *(figure(record.get("pictures"), "d") for record in records)])
+    names = [f"`{entry.name}`" for entry in entries]
+    return table(["IoU", *names], rows, right=names)
+
+
+TABLES: Mapping[str, Callable[[Logs], str]] = {
+    "methods": methods_table,
+    "zoo": zoo_table,
+    "drawn-streets": drawn_streets_table,
+}
 
 
 def render(name: str, logs: Logs) -> str:
@@ -239,13 +243,9 @@ def fill(path: Path, logs: Logs) -> tuple[str, str]:
         raise TableError(f"{path}: cannot be read ({error.strerror})") from error
     blocks = list(_BLOCK.finditer(text))
     if not blocks:
-        raise TableError(
-            f"{path}: no table to fill; mark one by <!-- segzoo:table NAME --> ... <!-- /segzoo:table -->"
-        )
+        raise TableError(f"{path}: no table to fill; mark one by <!-- segzoo:table NAME --> ... <!-- /segzoo:table -->")
     if len(blocks) != len(_OPENING.findall(text)):
-        raise TableError(
-            f"{path}: a table marker is not closed by <!-- /segzoo:table -->, or not on a line of its own"
-        )
+        raise TableError(f"{path}: a table marker is not closed by <!-- /segzoo:table -->, or not on a line of its own")
     return text, _BLOCK.sub(lambda block: block[1] + render(block["name"], logs) + block[4], text)
 
 

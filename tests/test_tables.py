@@ -26,9 +26,7 @@ def row(text: str, start: str) -> list[str]:
 
 
 def log(folder: Path, *records: dict[str, object]) -> Path:
-    (folder / "x.jsonl").write_text(
-        "".join(json.dumps(record) + "\n" for record in records), encoding="utf-8"
-    )
+    (folder / "x.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     return folder
 
 
@@ -51,9 +49,7 @@ def test_zoo_shows_the_published_figures() -> None:
     cells = row(tables.render("zoo", Logs()), f"`{FASTFCN}`")
     assert cells[0] == f"`{FASTFCN}`<br>`fastfcn_r50_jpu_psp_cityscapes`"
     assert cells[1:8] == ["R-50-D32", "512x1024", "80000", "5.67", "4.40", "79.26", "80.86"]
-    assert (
-        cells[8].count("https://download.openmmlab.com/") == 3
-    )  # the file, its second address, the training log
+    assert cells[8].count("https://download.openmmlab.com/") == 3  # the file, its second address, the training log
 
 
 def test_zoo_has_every_entry_once() -> None:
@@ -80,9 +76,20 @@ def test_measured_accuracy_comes_from_a_log_only(tmp_path: Path) -> None:
     assert text.count("mIoU, measured") == 1  # only the table that the entry stands in
 
 
+def test_drawn_streets_by_class_and_on_the_whole(tmp_path: Path) -> None:
+    (name,) = (entry.name for entry in default_index().entries.values() if entry.dataset == "drawn_streets")
+    assert row(tables.render("drawn-streets", Logs()), "road") == ["road", tables.ABSENT]
+    record = {"kind": "accuracy", "entry": name, "metrics": {"mIoU": 87.5}, "iou": {"road": 99.25}, "pictures": 64}
+    text = tables.render("drawn-streets", tables.read_logs(log(tmp_path, record)))
+    assert row(text, "**mIoU**")[1] == "87.50"
+    assert row(text, "road")[1] == "99.25"
+    assert row(text, "sky")[1] == tables.ABSENT
+    assert row(text, "unseen pictures")[1] == "64"
+
+
 def test_method_row_sums_up_its_entries() -> None:
     cells = row(tables.render("methods", Logs()), "[FastFCN]")
-    assert cells[2:] == ["12", "3", "79.52", "43.58", tables.ABSENT]
+    assert cells[1:] == ["12", "3", "79.52", "43.58", tables.ABSENT]
 
 
 def test_fidelity_is_the_largest_error_and_counts_agreement(tmp_path: Path) -> None:
@@ -96,9 +103,7 @@ def test_fidelity_is_the_largest_error_and_counts_agreement(tmp_path: Path) -> N
 
 
 def test_the_later_record_counts(tmp_path: Path) -> None:
-    logs = tables.read_logs(
-        log(tmp_path, parity("FastFCN", "psp", 5e-2, "disagrees"), parity("FastFCN", "psp", 3e-6))
-    )
+    logs = tables.read_logs(log(tmp_path, parity("FastFCN", "psp", 5e-2, "disagrees"), parity("FastFCN", "psp", 3e-6)))
     assert row(tables.render("methods", logs), "[FastFCN]")[-1] == "3.0e-06 (1 of 1)"
 
 
@@ -142,7 +147,7 @@ def test_broken_markers_are_named(tmp_path: Path, text: str, complaint: str) -> 
 def test_unknown_table_and_missing_file_are_named(tmp_path: Path) -> None:
     path = tmp_path / "doc.md"
     path.write_text(DOCUMENT.replace("methods", "speeds"), encoding="utf-8")
-    with pytest.raises(OptionError, match=r"'speeds'.*methods, zoo"):
+    with pytest.raises(OptionError, match=r"'speeds'.*methods, zoo, drawn-streets"):
         tables.check([path], Logs())
     with pytest.raises(TableError, match=r"none\.md"):
         tables.check([tmp_path / "none.md"], Logs())
