@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import pickle
-import pickletools
-import re
 import struct
 import threading
 import zipfile
@@ -19,11 +16,11 @@ import torch
 from torch import Tensor
 
 from segzoo.errors import CheckpointError
+from segzoo.weights.pickle_names import refused_names
 from segzoo.weights.stand_ins import STAND_INS, plain
 
 __all__ = ["Checkpoint", "read", "read_file"]
 
-_LOG = logging.getLogger(__name__)
 # torch keeps its list of extra names in one place for the whole process.
 _TORCH_LOAD = threading.Lock()
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -161,11 +158,18 @@ def _check_archive(path: Path, size: int) -> None:
 
 
 def _from_pickle(path: Path, *, mapped: bool) -> Checkpoint:
+    # Before torch reads: its own list can be widened by whoever shares the process, this one cannot.
+    if refused := refused_names(path):
+        raise CheckpointError(
+            f"{path} is refused: besides tensors it asks for {', '.join(sorted(refused))}, which could run anything. "
+            "Nothing of it was run. If you trust where it comes from, load it with its own library and save its "
+            "state_dict() alone."
+        )
     try:
         with _TORCH_LOAD, torch.serialization.safe_globals(list(STAND_INS)):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
     except Exception as error:  # a hostile file can make torch's reader fail in any way
-        raise CheckpointError(f"{path}: {_explain(path, error)}") from error
+        raise CheckpointError(f"{path}: {_explain(error)}") from error
     state, meta = _unwrap(content, path)
     tensors = _named(state, path)
     if mapped:
@@ -186,64 +190,14 @@ def _detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _explain(path: Path, error: Exception) -> str:
-    """Why a pickle was refused, in the file's terms: the names that it asks for, or that it is damaged."""
-    text = str(error)
-    asked = re.search(r"GLOBAL ([\w.]+)|(?:unrecognized function|but got) (.*)", text)
-    if isinstance(error, pickle.UnpicklingError) and (asked or "GLOBAL" in text or "builtins.getattr" in text):
-        refused = sorted(_refused_names(path)) or [asked[1] or asked[2]] if asked else sorted(_refused_names(path))
-        return (
-            f"refused: besides tensors it asks for {', '.join(refused) or 'code'}, "
-            "which could run anything. Nothing of it was run. If you trust where it comes from, load it with its own "
-            "library and save its state_dict() alone."
-        )
-    if isinstance(error, pickle.UnpicklingError) and "operand" in text:
-        return (
-            f"refused: it is a pickle of a kind that torch.save does not write ({text.splitlines()[-1].strip()[:160]})"
-        )
-    first = text.splitlines()[0][:200] if text else type(error).__name__
-    return f"damaged, cut off, or not a weight file ({first}); download it again"
-
-
-def _refused_names(path: Path) -> set[str]:
-    """Names that the pickle asks for and that neither torch nor the stand-ins provide; read without running it."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                member = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-                data = archive.read(member)
-        else:
-            with path.open("rb") as file:
-                data = file.read(1 << 24)
-    except (OSError, StopIteration, zipfile.BadZipFile):
-        return set()
-    allowed = {name for _, name in STAND_INS}
-    names: set[str] = set()
-    texts: list[str] = []
-    try:
-        for opcode, argument, _ in _operations(data):
-            if opcode in ("GLOBAL", "INST"):
-                names.add(str(argument).replace(" ", ".", 1))
-            elif opcode == "STACK_GLOBAL" and len(texts) > 1:
-                names.add(".".join(texts[-2:]))
-            elif isinstance(argument, str):
-                texts.append(argument)
-    except ValueError:
-        pass
-    safe = re.compile(
-        r"torch(\._utils\._rebuild\w+|\.\w+Storage|\.\w+|\.Size|\._tensor\w*\.\w+|\.nn\.parameter\.Parameter)$|collections\.(OrderedDict|Counter)$|_codecs\.encode$"
-    )
-    return {name.replace("__builtin__.", "builtins.") for name in names if name not in allowed and not safe.match(name)}
-
-
-def _operations(data: bytes) -> Any:
-    """The operations of the pickles that follow one another at the start of ``data`` (a legacy file has five)."""
-    import io
-
-    stream = io.BytesIO(data)
-    for _ in range(5):
-        for opcode, argument, _position in pickletools.genops(stream):
-            yield opcode.name, argument, _position
+def _explain(error: Exception) -> str:
+    """Why torch's reader gave up, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, pickle.UnpicklingError) and lines:
+        reason = next((line for line in lines if "Error:" in line or "Unsupported" in line), lines[0])
+        return f"refused: it is more than tensors and plain data ({reason[:200]})"
+    reason = lines[0][:200] if lines else type(error).__name__
+    return f"damaged, cut off, or not a weight file ({reason}); download it again"
 
 
 # both

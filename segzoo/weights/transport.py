@@ -209,6 +209,8 @@ class _Transfer:
             raise _TransientError(f"HTTP {status} {response.reason}".strip(), _retry_after(response))
         else:
             raise AddressError(f"HTTP {status} {response.reason}".strip())
+        if total == 0:
+            raise _TransientError("an empty file")
         if response.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
             raise AddressError(f"the server sends it compressed ({response.headers['Content-Encoding']}), unasked")
         if total is not None and self.expected.size is not None and total != self.expected.size:
