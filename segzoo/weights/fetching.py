@@ -255,7 +255,7 @@ def receive(
         OSError: the disk refuses.
     """
     reasons: list[tuple[str, str]] = []
-    wrong: str | None = None
+    wrong: tuple[Expected, str] | None = None
     part = Part(directory, expected.key, resume=resume)
     bar = Bar(expected.filename, shown=progress)
     keep = False
@@ -271,7 +271,7 @@ def receive(
                         return Got(part.finish(), found, part.size, address)
                     part.restart()
                     if fresh or not resumed:
-                        wrong = found
+                        wrong = (expected_here, found)
                         raise AddressError(f"a file of another sha256: {found}")
             except AddressError as failure:
                 reasons.append((address, str(failure)))
@@ -323,7 +323,7 @@ def _copy(path: Path, part: Part, bar: Bar) -> None:
 
 
 def _failure(
-    name: str, expected: Expected, reasons: list[tuple[str, str]], wrong: str | None, by_hand: Path
+    name: str, expected: Expected, reasons: list[tuple[str, str]], wrong: tuple[Expected, str] | None, by_hand: Path
 ) -> DownloadError | HashMismatchError:
     """The error at the end: every address with its reason, and what a person can do."""
     listed = "".join(f"\n  {address}\n    {reason}" for address, reason in reasons)
@@ -333,7 +333,8 @@ def _failure(
         else "\nA file that you have loads by its path: weights='FILE.pth'."
     )
     if wrong is not None:
-        return expected.mismatch(name, wrong, f"\nAddresses tried:{listed}{place}")
+        wanted, found = wrong
+        return wanted.mismatch(name, found, f"\nAddresses tried:{listed}{place}")
     count = "the one address" if len(reasons) == 1 else f"any of {len(reasons)} addresses"
     if sources.offline():
         return OfflineError(
