@@ -15,12 +15,12 @@ from segzoo.inference.image import ChannelOrder, ImageLike, read_image
 from segzoo.inference.options import Mode, Options, Resize, Size, network_size, resolve
 from segzoo.inference.resample import resize_bilinear
 from segzoo.inference.result import Segmentation
-from segzoo.inference.views import Network, View
+from segzoo.inference.views import Network, Pixels, View
 
 if TYPE_CHECKING:
     from segzoo.segmentor import Segmentor
 
-__all__ = ["predict", "predict_bands"]
+__all__ = ["class_table", "predict", "predict_bands"]
 
 _BATCH_ON_ACCELERATOR = 8
 
@@ -135,9 +135,7 @@ def _read(image: ImageLike, channel_order: ChannelOrder, place: int) -> np.ndarr
 
 
 def _segment(model: Segmentor, pixels: np.ndarray, options: Options, keep_planes: bool) -> Segmentation:
-    names, colours = model.classes, model.palette
-    if model.num_classes == 1:
-        names, colours = ("background", *names), ((0, 0, 0), *colours)
+    names, colours = class_table(model)
     planes: np.ndarray | None = None
     mask = np.empty(pixels.shape[:2], np.uint8 if len(names) <= 256 else np.uint16)
     if keep_planes:
@@ -152,11 +150,19 @@ def _segment(model: Segmentor, pixels: np.ndarray, options: Options, keep_planes
     return Segmentation(mask, names, colours, planes, pixels)
 
 
+def class_table(model: Segmentor) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Names and colours of the labels: the model's classes, and what is none where it has a single one."""
+    if model.num_classes > 1:
+        return model.classes, model.palette
+    return ("background", *model.classes), ((0, 0, 0), *model.palette)
+
+
 @torch.inference_mode()
-def predict_bands(model: Segmentor, pixels: np.ndarray, options: Options) -> Iterator[tuple[int, np.ndarray]]:
+def predict_bands(model: Segmentor, pixels: Pixels, options: Options) -> Iterator[tuple[int, np.ndarray]]:
     """Labels of ``pixels`` (H, W, 3 uint8) as (first row, labels (rows, W) int16), from top to bottom.
 
-    For pictures that do not fit in memory: ``pixels`` may be a memory map; where it is not resized, only the rows of
+    For pictures that do not fit in memory: ``pixels`` may be a memory map, or anything with a shape whose rows can be
+    sliced; where it is not resized, only the rows of
     windows that are open are held. The model is in evaluation mode until the last band has been taken.
     """
     with _evaluating(model):
@@ -175,15 +181,17 @@ def _evaluating(model: torch.nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _views(model: Segmentor, pixels: np.ndarray, options: Options) -> list[View]:
+def _views(model: Segmentor, pixels: Pixels, options: Options) -> list[View]:
     network = _network(model, options)
+    height, width = pixels.shape[:2]
     views = []
     for scale in options.scales:
         resized = pixels
-        for size in network_size(pixels.shape[0], pixels.shape[1], options, scale):
-            resized = resize_bilinear(resized, size)
+        for size in network_size(height, width, options, scale):
+            if size != resized.shape[:2]:
+                resized = resize_bilinear(resized[:], size)
         views += [
-            View(network, resized, pixels.shape[:2], crop=options.crop, stride=options.stride, flip=flip)
+            View(network, resized, (height, width), crop=options.crop, stride=options.stride, flip=flip)
             for flip in ((False, True) if options.flip else (False,))
         ]
     return views

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from segzoo.inference.taps import Taps, Tiles, linear, tile, window_starts
 
-__all__ = ["Forward", "Network", "View"]
+__all__ = ["Forward", "Network", "Pixels", "View"]
+
+
+class Pixels(Protocol):
+    """A picture, uint8 RGB (H, W, 3), of which rows can be taken: an array, a memory map, a raster."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
+
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
@@ -69,7 +80,7 @@ class View:
     def __init__(
         self,
         network: Network,
-        pixels: np.ndarray,
+        pixels: Pixels,
         size: tuple[int, int],
         *,
         crop: tuple[int, int] | None = None,

@@ -101,6 +101,9 @@ def saved(**options: object) -> bytes:
     return buffer.getvalue()
 
 
+DAMAGED = "cannot be opened|damaged or cut short|not a picture|is empty"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -109,18 +112,18 @@ def saved(**options: object) -> bytes:
         ("html.jpg", b"<html>moved</html>", "not a picture"),
         ("cut.png", saved(format="PNG")[:700], "damaged or cut short"),
         ("cut.jpg", saved(format="JPEG")[:400], "Truncated|truncated|cut short"),
-        ("cut.tif", saved(format="TIFF")[:500], "cannot be opened|damaged or cut short|not a picture|empty"),
-        ("cut.webp", saved(format="WEBP")[:100], "cannot be opened|damaged or cut short|not a picture|empty"),
-        ("header.png", saved(format="PNG")[:20], "cannot be opened|damaged or cut short|not a picture|empty"),
+        ("cut.tif", saved(format="TIFF")[:500], DAMAGED),
+        ("cut.webp", saved(format="WEBP")[:100], DAMAGED),
+        ("header.png", saved(format="PNG")[:20], DAMAGED),
         (
             "flipped.png",
             saved(format="PNG")[:60] + b"\x00" * 200,
-            "cannot be opened|damaged or cut short|not a picture|empty",
+            DAMAGED,
         ),
         (
             "zero.gif",
             b"GIF89a" + struct.pack("<HH", 0, 0) + b"\x00" * 20,
-            "cannot be opened|damaged or cut short|not a picture|empty",
+            DAMAGED,
         ),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value else "",
