@@ -1,0 +1,1 @@
+"""What trains, measures and compares; needs a checkout, not an installed package."""

@@ -1,0 +1,84 @@
+"""The accuracy of the embedded model on streets that its training never saw, through the file that ships."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+from tqdm import tqdm
+
+import segzoo
+from segzoo.datasets.drawn_streets import draw
+from segzoo.evaluation.metrics import ConfusionMatrix
+from segzoo.index import find
+from segzoo.weights import fetch
+
+__all__ = ["DEFAULT_LOG", "ENTRY", "add_record", "measure", "print_table"]
+
+ENTRY = "fast_scnn_drawn_streets"
+DEFAULT_LOG = Path(__file__).resolve().parent / "logs" / "drawn_streets.jsonl"
+FIRST_SEED = 77_000_000  # data set 38's validation split: training draws data set 0
+
+
+def measure(*, count: int, size: tuple[int, int], name: str = ENTRY, first_seed: int = FIRST_SEED) -> dict[str, Any]:
+    """Draw `count` streets of (height, width) `size`, predict each with the named model, and return a log record."""
+    entry = find(name)
+    model = segzoo.load(name)
+    matrix = ConfusionMatrix(model.num_classes)
+    seconds = 0.0
+    for seed in tqdm(range(first_seed, first_seed + count), desc="measuring", unit="picture"):
+        picture, labels = draw(seed, size)
+        started = time.perf_counter()
+        mask = model.predict(picture).mask
+        seconds += time.perf_counter() - started
+        matrix.update(torch.as_tensor(mask), torch.from_numpy(labels))
+    iou = {title: round(value, 2) for title, value in zip(entry.classes, matrix.iou().tolist(), strict=True)}
+    weights = fetch(entry.weights, name=entry.name)
+    return {
+        "kind": "accuracy",
+        "entry": entry.name,
+        "dataset": entry.dataset,
+        "split": "val",
+        "protocol": "whole",
+        "metrics": {key: round(value, 2) for key, value in matrix.summary().items()},
+        "iou": iou,
+        "pictures": count,
+        "seeds": [first_seed, first_seed + count - 1],
+        "size": list(size),
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "seconds_per_picture": round(seconds / max(count, 1), 4),
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "segzoo": segzoo.__version__,
+            "torch": torch.__version__,
+            "pillow": PIL.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def add_record(record: dict[str, Any], path: Path) -> None:
+    """Append a record to a JSON-lines file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+    print(f"recorded in {path}")
+
+
+def print_table(record: dict[str, Any]) -> None:
+    """Print the figures of a record."""
+    for title, value in record["iou"].items():
+        print(f"{title:>14}  {value:6.2f}")
+    for key, value in record["metrics"].items():
+        print(f"{key:>14}  {value:6.2f}")

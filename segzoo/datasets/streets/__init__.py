@@ -1,0 +1,1 @@
+"""The parts of a drawn street; `segzoo.datasets.drawn_streets` puts them together."""

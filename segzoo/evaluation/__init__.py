@@ -1,0 +1,1 @@
+"""Accuracy over whole data sets."""
