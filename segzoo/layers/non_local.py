@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segzoo.layers.conv import ConvNormAct
 from segzoo.layers.initial import start_at_zero
-from segzoo.layers.position_attention import attend, gather_context
+from segzoo.layers.position_attention import attend_positions, gather_context
 
 __all__ = ["DisentangledNonLocal", "NonLocal"]
 
@@ -37,7 +37,7 @@ class NonLocal(nn.Module):
         start_at_zero(self.conv_out.bn)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv_out(attend(self.theta(x), self.phi(x), self.g(x)))
+        return x + self.conv_out(attend_positions(self.theta(x), self.phi(x), self.g(x)))
 
 
 class DisentangledNonLocal(NonLocal):
@@ -54,6 +54,6 @@ class DisentangledNonLocal(NonLocal):
     def forward(self, x: Tensor) -> Tensor:
         value = self.g(x)
         query, key = (y - y.mean(dim=(2, 3), keepdim=True) for y in (self.theta(x), self.phi(x)))
-        pairwise = attend(query, key, value, scale=self.scale)
+        pairwise = attend_positions(query, key, value, scale=self.scale)
         unary = gather_context(value, self.conv_mask(x))
         return x + self.conv_out(pairwise + unary)

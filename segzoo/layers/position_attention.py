@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from segzoo.layers.conv import ConvNormAct
 
-__all__ = ["PositionAttention", "attend", "gather_context", "projection"]
+__all__ = ["PositionAttention", "attend_positions", "gather_context", "projection"]
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None) -> Tensor:
+def attend_positions(query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None) -> Tensor:
     """For each position of ``query``, the mean of ``value`` weighted by softmax(scale * query . key).
 
     No tensor of positions by positions is made where the hardware has a fused kernel for it.
@@ -96,5 +96,5 @@ class PositionAttention(nn.Module):
         query, key, value = self.query_project(x), self.key_project(source), self.value_project(source)
         if self.key_pool is not None:
             key, value = self.key_pool(key), self.key_pool(value)
-        out = attend(query, key, value, scale=self.scale)
+        out = attend_positions(query, key, value, scale=self.scale)
         return out if self.out_project is None else self.out_project(out)
