@@ -62,6 +62,8 @@ def outputs(model: Segmentor, x: Tensor) -> list[Tensor]:
         logits.append(head(features, *logits[-1:]))
         if hasattr(head, "se_layer"):
             found.append(head.class_presence(features))
+        if hasattr(head, "branch_logits"):
+            found.extend(head.branch_logits(features)[1:])
     return found + logits
 
 
@@ -157,7 +159,9 @@ def test_half_precision_is_finite(name: str, dtype: torch.dtype) -> None:
 
 
 # Parameters that the published networks carry but do not use in any output.
-WITHOUT_GRADIENT: dict[str, str] = {}
+WITHOUT_GRADIENT: dict[str, str] = {
+    "EMANet": r"ema_mid_conv\.",  # frozen, and no gradient passes through the attention after it
+}
 
 
 def without_gradient(model: Segmentor, x: Tensor) -> Iterator[str]:
