@@ -156,9 +156,7 @@ def _add_list(subparsers: Any) -> None:
 
 
 def _run_list(args: argparse.Namespace) -> int:
-    names = list_models(
-        args.pattern, method=args.method, backbone=args.backbone, dataset=args.dataset, sort=args.sort
-    )
+    names = list_models(args.pattern, method=args.method, backbone=args.backbone, dataset=args.dataset, sort=args.sort)
     rows = [{column: value(find(name)) for column, value in _COLUMNS.items()} for name in names]
     if args.json:
         print(json.dumps(rows, indent=2))
@@ -186,9 +184,7 @@ def _print_columns(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) ->
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
     right = [any(isinstance(row[name], (int, float)) for row in rows) for name in columns]
     for line in [list(columns), *cells]:
-        fields = (
-            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
-        )
+        fields = (cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True))
         print("  ".join(fields).rstrip())
 
 
@@ -242,13 +238,14 @@ def _add_tables(subparsers: Any) -> None:
     action.add_argument(
         "--write", nargs="+", type=Path, metavar="FILE", help="bring the tables in these files up to date"
     )
-    action.add_argument(
-        "--check", nargs="+", type=Path, metavar="FILE", help="fail, with a diff, if one is stale"
-    )
-    parser.add_argument(
-        "--logs", type=Path, metavar="FOLDER", help="the measurements (default: benchmarks/logs)"
-    )
+    action.add_argument("--check", nargs="+", type=Path, metavar="FILE", help="fail, with a diff, if one is stale")
+    parser.add_argument("--logs", type=Path, metavar="FOLDER", help="the measurements (default: benchmarks/logs)")
     parser.set_defaults(run=_run_tables)
+
+
+# Enough of a diff to see what is stale: an entry's row may have a thousand characters.
+_DIFF_LINES = 40
+_DIFF_WIDTH = 160
 
 
 def _run_tables(args: argparse.Namespace) -> int:
@@ -260,12 +257,14 @@ def _run_tables(args: argparse.Namespace) -> int:
             print(f"{path}: updated")
         return 0
     if args.check:
-        stale = tables.check(args.check, logs)
+        stale = tables.check(args.check, logs).splitlines()
+        for line in stale[:_DIFF_LINES]:
+            print(line[:_DIFF_WIDTH], file=sys.stderr)
+        if len(stale) > _DIFF_LINES:
+            print(f"... and {len(stale) - _DIFF_LINES} lines more", file=sys.stderr)
         if stale:
-            print(
-                f"{stale}\nsegzoo: stale tables; run: segzoo tables --write {' '.join(map(str, args.check))}",
-                file=sys.stderr,
-            )
+            files = " ".join(map(str, args.check))
+            print(f"segzoo: stale tables; run: segzoo tables --write {files}", file=sys.stderr)
         return int(bool(stale))
     for name in tables.TABLES:
         print(f"{tables.render(name, logs)}\n")

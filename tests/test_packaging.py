@@ -79,22 +79,26 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment(tmp_path_factory.mktemp("clean") / "env", wheel)
 
 
-def index_names() -> list[str]:
-    return segzoo.list_models()
+@pytest.fixture(scope="module")
+def names(source: Path) -> list[str]:
+    """What a plain checkout lists."""
+    code = "import segzoo; print(*segzoo.list_models(), sep='\\n')"
+    found = call(sys.executable, "-c", code, cwd=source).splitlines()
+    assert len(found) >= 190
+    return found
 
 
-def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+def files(folder: Path) -> set[str]:
+    """Paths of all files below a folder of a source tree, from the tree's root."""
+    found = {path.relative_to(folder.parent) for path in folder.rglob("*") if path.is_file()}
+    return {path.as_posix() for path in found if "__pycache__" not in path.parts}
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path, source: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    code = {str(path.relative_to(ROOT)) for path in (ROOT / "segzoo").rglob("*.py")}
-    index = {f"segzoo/model_index/{path.name}" for path in (ROOT / "model_index").glob("*.yaml")}
-    assets = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "segzoo").rglob("*")
-        if path.is_file() and path.suffix not in {".py", ".pyc"}
-    }
-    packaged = {name for name in names if ".dist-info/" not in name}
-    assert packaged == code | index | assets | {"segzoo/py.typed"}
+    index = {f"segzoo/{name}" for name in files(source / "model_index")}
+    assert {name for name in names if ".dist-info/" not in name} == files(source / "segzoo") | index
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
@@ -140,17 +144,17 @@ def test_dependencies_are_what_the_package_imports() -> None:
     assert foreign == {modules.get(name, name) for name in names}
 
 
-def test_wheel_works_in_a_clean_environment(installed: Path, tmp_path: Path) -> None:
+def test_wheel_works_in_a_clean_environment(installed: Path, names: list[str], tmp_path: Path) -> None:
     python = installed / Path(sys.executable).name
     code = "import segzoo; print(segzoo.__file__); print(*segzoo.list_models(), sep='\\n')"
-    where, *names = call(python, "-I", "-c", code, cwd=tmp_path).splitlines()
+    where, *found = call(python, "-I", "-c", code, cwd=tmp_path).splitlines()
     assert Path(where).is_relative_to(installed.parent)
-    assert names == index_names()
+    assert found == names
     assert call(installed / "segzoo", "list", "--names", cwd=tmp_path).splitlines() == names
 
 
 def test_embedded_model_loads_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    (name,) = (name for name in index_names() if segzoo.info(name).weights.addresses[0].startswith("asset:"))
+    (name,) = (name for name in segzoo.list_models() if segzoo.info(name).weights.addresses[0].startswith("asset:"))
     code = f"""
 import socket
 def refuse(*args, **kwargs):
@@ -166,31 +170,19 @@ print(segzoo.__file__, result.mask.shape)
     assert out.strip().endswith("(128, 256)")
 
 
-def test_editable_install_finds_the_index_of_the_checkout(source: Path, tmp_path: Path) -> None:
+def test_editable_install_finds_the_index_of_the_checkout(source: Path, names: list[str], tmp_path: Path) -> None:
     scripts = environment(tmp_path / "env", build("editable", source, tmp_path))
     code = "import segzoo; print(segzoo.__file__); print(*segzoo.list_models(), sep='\\n')"
-    where, *names = call(scripts / Path(sys.executable).name, "-I", "-c", code, cwd=tmp_path).splitlines()
+    where, *found = call(scripts / Path(sys.executable).name, "-I", "-c", code, cwd=tmp_path).splitlines()
     assert Path(where).is_relative_to(source)
-    assert names == index_names()
+    assert found == names
 
 
-def test_sdist_holds_what_a_packager_needs(sdist: Path) -> None:
+def test_sdist_holds_what_a_packager_needs(sdist: Path, source: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    for wanted in (
-        "README.md",
-        "LICENSE",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "ZOO.md",
-        "hubconf.py",
-        "setup.cfg",
-    ):
+    for wanted in ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "ZOO.md", "hubconf.py", "setup.cfg"):
         assert wanted in names, wanted
-    for folder in ("tests", "benchmarks", "model_index"):
-        mine = {
-            str(path.relative_to(ROOT))
-            for path in (ROOT / folder).rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
-        }
+    for folder in ("tests", "benchmarks", "model_index", "segzoo", ".ci"):
+        mine = files(source / folder)
         assert mine <= names, mine - names
