@@ -38,8 +38,8 @@ _COMMAND_MODULES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; ``argv`` defaults to the process's own arguments."""
-    parser = build_parser()
     try:
+        parser = build_parser()
         args = parser.parse_args(argv)
         if "run" not in args:
             parser.print_help(sys.stderr)
@@ -107,6 +107,7 @@ _COLUMNS: Mapping[str, Callable[[Entry], Any]] = {
     "fps": lambda entry: None if entry.reported.inference is None else round(entry.reported.inference.fps, 2),
     "mIoU": lambda entry: entry.reported.metrics.get("mIoU"),
     "mIoU(ms+flip)": lambda entry: entry.reported.metrics.get("mIoU(ms+flip)"),
+    "Dice": lambda entry: entry.reported.metrics.get("Dice"),
 }
 _DEFAULT_COLUMNS = "name,backbone,dataset,crop,iterations,mIoU,mIoU(ms+flip)"
 
@@ -134,7 +135,7 @@ def _add_list(subparsers: Any) -> None:
     )
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern, or text that a name contains")
     parser.add_argument("--method", help="such as PSPNet or deeplabv3+ (case and punctuation do not matter)")
-    parser.add_argument("--backbone", help="such as R-50-D8, or a class such as ResNetV1c")
+    parser.add_argument("--backbone", help="such as R-50-D8, or a class such as ResNet")
     parser.add_argument("--dataset", help="such as cityscapes or ade20k")
     parser.add_argument(
         "--sort",
