@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -84,12 +85,12 @@ class Face:
     start: Pixel  # (right, ahead)
     end: Pixel
 
-    @property
+    @functools.cached_property
     def length(self) -> float:
         """Metres from start to end."""
         return math.hypot(self.end[0] - self.start[0], self.end[1] - self.start[1])
 
-    @property
+    @functools.cached_property
     def normal(self) -> Point:
         """The horizontal direction the wall looks to; the camera is on that side."""
         dx, dz = (self.end[0] - self.start[0]) / self.length, (self.end[1] - self.start[1]) / self.length

@@ -69,11 +69,17 @@ class Canvas:
 
     def shape(self, pixels: Sequence[Pixel], colour: Colour, label: Label | None = None) -> None:
         """Fill a polygon given in supersampled pixels."""
-        if len(pixels) < 3:
+        if len(pixels) < 3 or self._outside(pixels):
             return
         self._picture.polygon(pixels, fill=colour)
         if label is not None:
             self._labels.polygon(pixels, fill=int(label))
+
+    def _outside(self, pixels: Sequence[Pixel]) -> bool:
+        """Whether nothing of a polygon can be seen; most of a street is beside the picture."""
+        columns, rows = [u for u, _ in pixels], [v for _, v in pixels]
+        width, height = self.picture.size
+        return max(columns) < -1 or min(columns) > width or max(rows) < -1 or min(rows) > height
 
     def polygon(self, points: Sequence[Point], colour: Colour, label: Label | None = None) -> None:
         """Fill a flat polygon given in metres, clipped where it comes behind the camera."""

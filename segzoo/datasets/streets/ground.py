@@ -27,6 +27,7 @@ class Plan:
     Attributes:
         half: half the width of the carriageway; lanes of `lane` metres on each side of the middle.
         pavement: widths of the left and the right pavement.
+        verge: widths of the grass between kerb and pavement, part of `pavement`; 0 where there is none.
         camera: where the camera is, laterally.
         bend, slant: curvature and direction of the street ahead.
         crossing: distance of a cross street (None: there is none), `crossing_width` metres wide.
@@ -37,6 +38,7 @@ class Plan:
     lane: float
     lanes: int
     pavement: tuple[float, float]
+    verge: tuple[float, float]
     camera: float
     bend: float
     slant: float
@@ -88,7 +90,8 @@ def choose_plan(dice: Dice) -> Plan:
         half=half,
         lane=lane,
         lanes=lanes,
-        pavement=(dice.between(2.4, 4.6), dice.between(2.4, 4.6)),
+        pavement=(dice.between(2.8, 5.4), dice.between(2.8, 5.4)),
+        verge=(choose_verge(dice), choose_verge(dice)),
         camera=(own + 0.5) * lane + dice.between(-0.5, 0.5),
         bend=dice.between(-0.0016, 0.0016) if dice.chance(0.55) else 0.0,
         slant=dice.between(-0.09, 0.09),
@@ -99,6 +102,11 @@ def choose_plan(dice: Dice) -> Plan:
         paving=wobble((light_grey + warm, light_grey, light_grey - warm), dice, 0.02),
         grass=wobble((0.36, 0.50, 0.22), dice, 0.05),
     )
+
+
+def choose_verge(dice: Dice) -> float:
+    """The width of the grass along a kerb, or 0."""
+    return dice.between(1.1, 1.7) if dice.chance(0.35) else 0.0
 
 
 def draw_ground(canvas: Canvas, light: Light, plan: Plan, dice: Dice) -> None:
@@ -176,6 +184,20 @@ def pavement(canvas: Canvas, light: Light, plan: Plan, side: int, dice: Dice) ->
             line(canvas, light, plan, joint, (inner, outer), (z, z + 0.04), KERB)
             z += slab
         strip(canvas, light, plan, kerbstone, (inner, inner + side * 0.16), None, span, KERB)
+        verge(canvas, light, plan, side, span)
+
+
+def verge(canvas: Canvas, light: Light, plan: Plan, side: int, span: Pixel) -> None:
+    """The grass along the kerb of one side, with a gap at the zebra crossing."""
+    width = plan.verge[(side + 1) // 2]
+    if not width:
+        return
+    spans = [span]
+    if plan.zebra is not None and span[0] < plan.zebra < span[1]:
+        spans = [(span[0], plan.zebra - 1.0), (min(plan.zebra + 4.0, span[1]), span[1])]
+    laterals = (side * (plan.half + 0.16), side * (plan.half + width))
+    for part in spans:
+        strip(canvas, light, plan, plan.grass, laterals, Label.TERRAIN, part, KERB)
 
 
 def kerb_face(canvas: Canvas, light: Light, plan: Plan, lateral: float, side: int, span: Pixel) -> None:

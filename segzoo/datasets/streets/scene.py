@@ -80,7 +80,7 @@ def draw_scene(dice: Dice, size: tuple[int, int]) -> tuple[Canvas, Light]:
 def place_lots(scene: Scene, side: int) -> None:
     """Houses, gardens and parks from here to the end of the street."""
     dice, plan = scene.dice, scene.plan
-    green = dice.between(0.2, 0.65)
+    green = dice.between(0.3, 0.85)
     z = dice.between(-8, 0)
     while z < 150:
         length = dice.between(9, 19)
@@ -112,7 +112,7 @@ def place_lot(scene: Scene, side: int, kind: str, span: Pixel) -> None:
         scene.shadows.under([*front, *outward], house.height)
         draws.append(partial(draw_house, scene.canvas, scene.light, dice, house, front, depth))
     if kind != "house":
-        for _ in range(dice.whole(1, 2) if kind == "garden" else dice.whole(3, 5)):
+        for _ in range(dice.whole(1, 2) if kind == "garden" else dice.whole(2, 4)):
             z = dice.between(span[0] + 1, span[1] - 1)
             lateral = edge + side * (dice.between(1.5, 3.0) if kind == "garden" else dice.between(2.0, 10.0))
             tree = plant(
@@ -135,8 +135,8 @@ def border(scene: Scene, side: int, span: Pixel) -> list[Callable[[], None]]:
     dice, plan = scene.dice, scene.plan
     lateral = plan.edge(side) + side * 0.15
     front = ((plan.x(lateral, span[0]), span[0]), (plan.x(lateral, span[1]), span[1]))
-    kind = dice.pick(("wall", "wall", "hedge", "none"))
-    height = dice.between(1.0, 2.2)
+    kind = dice.pick(("wall", "wall", "wall", "hedge", "none", "none"))
+    height = dice.between(1.2, 2.4)
     if kind == "none":
         return []
     scene.shadows.under([*front, *((x + side * 0.4, z) for x, z in front)], height)
@@ -233,7 +233,8 @@ def place_walkers(scene: Scene, side: int) -> None:
     dice, plan = scene.dice, scene.plan
     for _ in range(dice.whole(1, 5)):
         z = dice.between(7, 28)
-        lateral = side * (plan.half + dice.between(1.0, plan.pavement[(side + 1) // 2] - 0.5))
+        near = max(1.0, plan.verge[(side + 1) // 2] + 0.4)
+        lateral = side * (plan.half + dice.between(near, plan.pavement[(side + 1) // 2] - 0.4))
         for k in range(dice.pick((1, 1, 2))):
             place_person(scene, scene.foot(lateral + 0.75 * k, z + 0.15 * k), dice.chance(0.35))
     for _ in range(dice.pick((0, 1, 1, 2))):
