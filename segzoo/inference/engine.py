@@ -16,6 +16,7 @@ __all__ = ["decide", "label_bands", "probabilities"]
 _TILE = (8, 64)  # of the dense path: a tile is a small matrix product
 _SMALLEST, _LARGEST = 8, 32  # sides of the sparse path's tiles
 _BAND_VALUES = 1 << 21  # scores that stand in full at one time
+_BAND_LABELS = 1 << 20  # labels that stand beside the finished mask at one time
 
 
 def label_bands(views: Sequence[View], threshold: float | None) -> Iterator[tuple[int, np.ndarray]]:
@@ -37,7 +38,7 @@ def probabilities(views: Sequence[View], one_channel: bool) -> torch.Tensor:
     mean: torch.Tensor | None = None
     for view in views:
         rows, cols = view.tiles(_TILE)
-        for first, last in _bands(view, rows):
+        for first, last in _bands(view, rows, _BAND_VALUES // view.classes):
             logits, band = view.read(_part(rows, first, last))
             top = first * rows.size
             scores = _normalise(interpolate(logits, band, cols), one_channel)[: height - top, :width]
@@ -62,7 +63,7 @@ def _best(view: View) -> Iterator[tuple[int, np.ndarray]]:
     mosaic = [len(starts) * side for starts, side in zip((view.tops, view.lefts), low, strict=True)]
     side = [min(max(round(n / m), _SMALLEST), _LARGEST) for n, m in zip(view.size, mosaic, strict=True)]
     rows, cols = view.tiles((side[0], side[1]))
-    for first, last in _bands(view, rows):
+    for first, last in _bands(view, rows, _BAND_LABELS):
         logits, band = view.read(_part(rows, first, last))
         top = first * rows.size
         yield top, labels(logits, band, cols)[: height - top, :width].cpu().numpy()
@@ -72,7 +73,7 @@ def _mean_of_bands(views: Sequence[View], threshold: float | None) -> Iterator[t
     """Labels of the mean of views whose logits are kept, while full scores exist for one band at a time."""
     height, width = views[0].size
     tiles = [view.tiles(_TILE) for view in views]
-    for first, last in _bands(views[0], tiles[0][0]):
+    for first, last in _bands(views[0], tiles[0][0], _BAND_VALUES // views[0].classes):
         top = first * _TILE[0]
         mean: torch.Tensor | None = None
         for view, (rows, cols) in zip(views, tiles, strict=True):
@@ -83,10 +84,10 @@ def _mean_of_bands(views: Sequence[View], threshold: float | None) -> Iterator[t
         yield top, _decide(mean.div_(len(views))[: height - top, :width], 2, threshold)
 
 
-def _bands(view: View, rows: Tiles) -> Iterator[tuple[int, int]]:
-    """Runs of rows of tiles [first, last) that read the same rows of windows and whose scores are not too many."""
+def _bands(view: View, rows: Tiles, most: int) -> Iterator[tuple[int, int]]:
+    """Runs of at most ``most`` pixels of rows of tiles, [first, last), that end with the same row of windows."""
     needs = view.rows_of_windows(rows)
-    most = max(1, _BAND_VALUES // (rows.size * view.size[1] * view.classes))
+    most = max(1, most // (rows.size * view.size[1]))
     first = 0
     for last in range(1, len(needs) + 1):
         if last == len(needs) or needs[last] != needs[first] or last - first == most:

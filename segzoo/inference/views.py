@@ -146,16 +146,17 @@ class View:
         return torch.div(rows.index.amax(1), self.low[0], rounding_mode="floor").tolist()
 
     def read(self, rows: Tiles) -> tuple[torch.Tensor, Tiles]:
-        """The part of the mosaic that ``rows`` reads, and ``rows`` counted from its first row.
+        """The rows of the mosaic that ``rows`` reads, and ``rows`` counted from the first of them.
 
         Bands are to be asked for from top to bottom: rows of windows that lie above this band are dropped.
         """
         height = self.low[0]
-        first, last = int(rows.index.min()) // height, int(rows.index.max()) // height
+        low, high = int(rows.index.min()), int(rows.index.max())
+        first, last = low // height, high // height
         self._open = {row: logits for row, logits in self._open.items() if row >= first}
         for row in range(first, last + 1):
             if row not in self._open:
                 self._open[row] = self._run(row)
         parts = [self._open[row] for row in range(first, last + 1)]
         mosaic = torch.cat(parts) if len(parts) > 1 else parts[0]
-        return mosaic, Tiles(rows.size, rows.index - first * height, rows.weight)
+        return mosaic[low - first * height : high - first * height + 1], Tiles(rows.size, rows.index - low, rows.weight)
