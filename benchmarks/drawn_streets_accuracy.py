@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import platform
 import time
 from pathlib import Path
@@ -40,7 +41,7 @@ def measure(*, count: int, size: tuple[int, int], name: str = ENTRY, first_seed:
         mask = model.predict(picture).mask
         seconds += time.perf_counter() - started
         matrix.update(torch.as_tensor(mask), torch.from_numpy(labels))
-    iou = {title: round(value, 2) for title, value in zip(entry.classes, matrix.iou().tolist(), strict=True)}
+    iou = dict(zip(entry.classes, (rounded(value) for value in matrix.iou().tolist()), strict=True))
     weights = fetch(entry.weights, name=entry.name)
     return {
         "kind": "accuracy",
@@ -48,7 +49,7 @@ def measure(*, count: int, size: tuple[int, int], name: str = ENTRY, first_seed:
         "dataset": entry.dataset,
         "split": "val",
         "protocol": "whole",
-        "metrics": {key: round(value, 2) for key, value in matrix.summary().items()},
+        "metrics": {key: rounded(value) for key, value in matrix.summary().items()},
         "iou": iou,
         "pictures": count,
         "seeds": [first_seed, first_seed + count - 1],
@@ -68,6 +69,11 @@ def measure(*, count: int, size: tuple[int, int], name: str = ENTRY, first_seed:
     }
 
 
+def rounded(value: float) -> float | None:
+    """Two decimals; None where there is no figure, since JSON has no NaN."""
+    return None if math.isnan(value) else round(value, 2)
+
+
 def add_record(record: dict[str, Any], path: Path) -> None:
     """Append a record to a JSON-lines file."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +84,5 @@ def add_record(record: dict[str, Any], path: Path) -> None:
 
 def print_table(record: dict[str, Any]) -> None:
     """Print the figures of a record."""
-    for title, value in record["iou"].items():
-        print(f"{title:>14}  {value:6.2f}")
-    for key, value in record["metrics"].items():
-        print(f"{key:>14}  {value:6.2f}")
+    for title, value in (*record["iou"].items(), *record["metrics"].items()):
+        print(f"{title:>14}  {'-' if value is None else format(value, '6.2f')}")

@@ -14,7 +14,7 @@ import dataclasses
 import math
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +37,9 @@ from segzoo.segmentor import Segmentor
 SIZE = (512, 1024)
 CROP = (256, 512)
 LOSS_STRIDE = 2  # the loss is taken on every second pixel: a quarter of the cost, the same boundaries
-CHECKED = 24  # validation pictures looked at while training
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and do what it asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where the trained weights go (.safetensors)")
@@ -51,13 +50,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="crops a step (default: 8)")
     parser.add_argument("--lr", type=float, default=3e-3, help="highest learning rate (default: 0.003)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and augmentation (default: 0)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
     parser.add_argument("--compile", action="store_true", help="compile the network (needs a C++ compiler)")
     parser.add_argument("--resume", type=Path, help="file that keeps the state of training; continued if there")
+    parser.add_argument("--checked", type=int, default=24, help="pictures looked at while training (default: 24)")
     parser.add_argument("--evaluate", type=int, default=200, help="pictures to measure on (default: 200)")
     parser.add_argument("--log", type=Path, default=DEFAULT_LOG, help="JSON-lines file that gets the record")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = parser.parse_args(argv)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
     if args.evaluate_only:
         record = measure(count=args.evaluate, size=SIZE)
         print_table(record)
@@ -65,6 +66,8 @@ def main() -> None:
         return
     if args.out is None:
         parser.error("give --out FILE, or --evaluate-only")
+    if args.batch < 2:
+        parser.error("--batch: batch normalisation needs two crops or more")
     train(args)
 
 
@@ -154,8 +157,8 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     with tempfile.TemporaryDirectory() as scratch:
         root = args.data or Path(scratch)
-        pictures = write(root, train=args.pictures, val=CHECKED, size=SIZE)
-        for _ in tqdm(pictures, total=args.pictures + CHECKED, desc="drawing", unit="picture"):
+        pictures = write(root, train=args.pictures, val=args.checked, size=SIZE)
+        for _ in tqdm(pictures, total=args.pictures + args.checked, desc="drawing", unit="picture"):
             pass
         model = network()
         optimise(model, Streets(root, seeds("train", args.pictures), args.seed), args)
@@ -191,24 +194,24 @@ def optimise(model: Segmentor, streets: Streets, args: argparse.Namespace) -> No
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         average.update_parameters(model)
-        smooth = float(loss) if math.isnan(smooth) else 0.98 * smooth + 0.02 * float(loss)
+        smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
         bar.set_postfix(loss=f"{smooth:.3f}")
         done = step + 1 == args.iterations
         if done or (step + 1) % 100 == 0:
             keep(args.resume, model, average, optimizer, step + 1)
             export(average.module, args.out)
         if done or (step + 1) % 500 == 0:
-            tqdm.write(f"step {step + 1}: mIoU {look(average.module, streets.root, mean, std):.2f}")
+            tqdm.write(f"step {step + 1}: mIoU {look(average.module, streets.root, args.checked, mean, std):.2f}")
     print(f"{args.out}: {args.out.stat().st_size} bytes")
 
 
-def look(model: nn.Module, root: Path, mean: Tensor, std: Tensor) -> float:
+def look(model: nn.Module, root: Path, count: int, mean: Tensor, std: Tensor) -> float:
     """A quick mIoU on a few validation pictures; the figure that counts comes from `--evaluate-only`."""
     assert isinstance(model, Segmentor)
     matrix = ConfusionMatrix(model.num_classes)
     model.eval()
     with torch.inference_mode():
-        for number in seeds("val", CHECKED):
+        for number in seeds("val", count):
             picture, labels = (np.array(Image.open(path)) for path in sample_paths(root, "val", number))
             x = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
             matrix.update(model((x - mean) / std).argmax(1)[0], torch.from_numpy(labels))
