@@ -39,7 +39,6 @@ BACKBONES: Mapping[str, str] = {
     "ResNeSt": "segzoo.backbones.resnest",
     "ResNet": "segzoo.backbones.resnet",
     "STDCContextPath": "segzoo.backbones.stdc",
-    "STDCNet": "segzoo.backbones.stdc",
     "SVT": "segzoo.backbones.twins",
     "SwinTransformer": "segzoo.backbones.swin",
     "UNet": "segzoo.backbones.unet",
@@ -61,28 +60,29 @@ HEADS: Mapping[str, str] = {
     "ASPPHead": "segzoo.heads.deeplab",
     "CCHead": "segzoo.heads.ccnet",
     "DAHead": "segzoo.heads.danet",
-    "DepthwiseSeparableASPPHead": "segzoo.heads.deeplab",
-    "DepthwiseSeparableFCNHead": "segzoo.heads.fcn",
     "DMHead": "segzoo.heads.dmnet",
     "DNLHead": "segzoo.heads.dnlnet",
     "DPTHead": "segzoo.heads.dpt",
+    "DepthwiseSeparableASPPHead": "segzoo.heads.deeplab",
+    "DepthwiseSeparableFCNHead": "segzoo.heads.fcn",
     "EMAHead": "segzoo.heads.emanet",
     "EncHead": "segzoo.heads.encnet",
     "FCNHead": "segzoo.heads.fcn",
     "FPNHead": "segzoo.heads.sem_fpn",
     "GCHead": "segzoo.heads.gcnet",
     "ISAHead": "segzoo.heads.isanet",
+    "IterativeDecodeHead": "segzoo.heads.knet",
     "LRASPPHead": "segzoo.heads.lraspp",
     "NLHead": "segzoo.heads.nonlocal_net",
     "OCRHead": "segzoo.heads.ocrnet",
-    "PointHead": "segzoo.heads.point_rend",
     "PSAHead": "segzoo.heads.psanet",
     "PSPHead": "segzoo.heads.pspnet",
-    "SegformerHead": "segzoo.heads.segformer",
-    "SegmenterMaskTransformerHead": "segzoo.heads.segmenter",
+    "PointHead": "segzoo.heads.point_rend",
     "SETRMLAHead": "segzoo.heads.setr",
     "SETRUPHead": "segzoo.heads.setr",
     "STDCHead": "segzoo.heads.stdc",
+    "SegformerHead": "segzoo.heads.segformer",
+    "SegmenterMaskTransformerHead": "segzoo.heads.segmenter",
     "UPerHead": "segzoo.heads.upernet",
 }
 
@@ -125,7 +125,8 @@ def _heads(
 ) -> nn.Module:
     def one(head: ModuleSpec) -> nn.Module:
         given = {"in_channels": in_channels, "num_classes": num_classes, "align_corners": align_corners}
-        return component(HEADS, head, **given)
+        held = {key: one(value) for key, value in head.arguments.items() if isinstance(value, ModuleSpec)}
+        return component(HEADS, ModuleSpec(head.type, {**head.arguments, **held}), **given)
 
     return nn.ModuleList(map(one, spec)) if isinstance(spec, tuple) else one(spec)
 
