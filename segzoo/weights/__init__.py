@@ -1,6 +1,14 @@
 """The weight hub: fetching, caching, checking, reading, converting and sharing weight files.
 
 Names are imported when first used: fetching a file needs no torch.
+
+Environment variables:
+    SEGZOO_CACHE: the cache's directory (default: ``segzoo`` under ``TORCH_HOME``, or ``~/.cache/torch``).
+    SEGZOO_MIRROR: prefixes tried before the published addresses (https, hf://, directories), comma-separated.
+    SEGZOO_OFFLINE, HF_HUB_OFFLINE: 1 forbids the network.
+    SEGZOO_TIMEOUT: seconds to wait for a server's next byte (default: 30).
+    SEGZOO_ACCEPT_SHA256: full hashes accepted, once, in place of published digits; comma-separated.
+    HF_ENDPOINT, HF_TOKEN, proxies and certificates: as huggingface_hub and requests take them.
 """
 
 from __future__ import annotations

@@ -75,10 +75,10 @@ def fetch_address(address: str, *, sha256: str | None = None, progress: bool = T
         DownloadError, OfflineError, HashMismatchError: as :func:`fetch`.
         OptionError: the address is of a kind that is not read, or ``sha256`` is not a full hash.
     """
-    expected = Expected(Path(address.split("?")[0].split("@")[0]).name, sha256, identity=address)
+    expected = Expected(sources.file_name(address), sha256, identity=address)
     if sources.local_path(address) is not None:
         return _local(address, expected, address)
-    return _Fetch(expected, tuple(sources.candidates([address])), address, progress).run()
+    return _Fetch(expected, tuple(sources.candidates([address])), sources.shown(address), progress).run()
 
 
 def _local(address: str, expected: Expected, name: str) -> Path:
@@ -175,7 +175,9 @@ class _Fetch:
             _LOG.warning(
                 "%s: accepted sha256 %s in place of the published %s", self.name, got.sha256, self.expected.prefix
             )
-        path = self.store.publish(got.file, self.expected, got.sha256, name=self.name, address=got.address)
+        path = self.store.publish(
+            got.file, self.expected, got.sha256, name=self.name, address=sources.shown(got.address)
+        )
         if resume:
             for part in filter(is_orphan, parts_of(self.store.directory, self.expected.key)):
                 remove(part)
@@ -274,7 +276,7 @@ def receive(
                         wrong = (expected_here, found)
                         raise AddressError(f"a file of another sha256: {found}")
             except AddressError as failure:
-                reasons.append((address, str(failure)))
+                reasons.append((sources.shown(address), str(failure)))
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     part.restart()  # a full disk is of no use to anybody

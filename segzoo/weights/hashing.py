@@ -28,7 +28,7 @@ class StreamHash:
     ``update`` queues at most ``depth`` chunks and then waits. ``hexdigest`` waits until all are hashed.
     """
 
-    def __init__(self, depth: int = 32) -> None:
+    def __init__(self, depth: int = 64) -> None:
         self._digest = hashlib.sha256()
         self._chunks: queue.Queue[bytes | None] = queue.Queue(depth)
         self._thread: threading.Thread | None = None

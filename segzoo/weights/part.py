@@ -7,9 +7,11 @@ writer leaves behind when it fails, or dies, can be claimed by the next: claimin
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import shutil
 import socket
 import time
 import uuid
@@ -22,6 +24,7 @@ __all__ = ["Part", "Validator", "is_orphan", "parts_of"]
 
 _FOREIGN_AGE_S = 3600.0
 _CHUNK = 1 << 20
+_SYNC_EVERY = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Part:
         self._directory, self._key = directory, key
         self.path = self._name(os.getpid())
         self.validator = Validator()
-        self.size = 0
+        self.size = self._synced = 0
         self._hash = StreamHash()
         if resume:
             self._claim()
@@ -131,6 +134,15 @@ class Part:
             self.validator = validator
             self._write_note()
 
+    def make_room(self, total: int) -> None:
+        """Refuse at once what cannot fit, before the disk is full for everybody.
+
+        Raises:
+            OSError: fewer bytes are free than are still to come (``ENOSPC``).
+        """
+        if shutil.disk_usage(self._directory).free < total - self.size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
+
     def write(self, chunk: bytes) -> None:
         """Append and hash.
 
@@ -142,13 +154,17 @@ class Part:
         while view:
             view = view[self._file.write(view) :]
         self.size += len(chunk)
+        if self.size - self._synced >= _SYNC_EVERY:
+            # In the time that hashing, the slower thread, takes anyway; the sync at the end then has little left to do.
+            self._synced = self.size
+            getattr(os, "fdatasync", os.fsync)(self._file.fileno())
 
     def restart(self) -> None:
         """Forget every byte."""
         self._file.truncate(0)
         self._hash.close()
         self._hash = StreamHash()
-        self.size = 0
+        self.size = self._synced = 0
         self.describe(Validator())
 
     def sha256(self) -> str:

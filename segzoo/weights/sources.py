@@ -6,13 +6,23 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from segzoo.errors import OptionError
 
-__all__ = ["HubFile", "candidates", "hub_file", "local_path", "mirrors", "offline", "published_path"]
+__all__ = [
+    "HubFile",
+    "candidates",
+    "file_name",
+    "hub_file",
+    "local_path",
+    "mirrors",
+    "offline",
+    "published_path",
+    "shown",
+]
 
 _TRUE = {"1", "true", "yes", "on"}
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -72,6 +82,18 @@ def local_path(address: str) -> Path | None:
 def mirrors() -> tuple[str, ...]:
     """Prefixes of ``SEGZOO_MIRROR``, tried before all else: addresses or directories, between commas or white space."""
     return tuple(prefix for prefix in re.split(r"[,\s]+", os.environ.get("SEGZOO_MIRROR", "")) if prefix)
+
+
+def shown(address: str) -> str:
+    """An address as messages and records show it: without a user's name and password."""
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/@]*@", r"\1", address)
+
+
+def file_name(address: str) -> str:
+    """The last part of an address's path, which names the file; empty where there is none."""
+    hub = hub_file(address)
+    path = hub.path if hub is not None else published_path(address)
+    return PurePosixPath(path).name if path is not None else Path(address.removeprefix("asset:")).name
 
 
 def published_path(address: str) -> str | None:

@@ -109,19 +109,17 @@ class Store:
         sha256 = expected.sha256 or self.pinned(expected)
         if sha256 is None:
             return None
-        candidates = [stored for stored in self.files() if stored.key == sha256]
-        candidates.sort(key=lambda stored: (not stored.is_copy, stored.path.name))
-        for stored in candidates:
+        for stored in sorted(self.files(sha256), key=lambda stored: not stored.is_copy):
             if self.check(stored):
                 return stored.path
         return None
 
-    def files(self) -> Iterator[Stored]:
-        """Every cached file, in the order of their names."""
+    def files(self, key: str | None = None) -> Iterator[Stored]:
+        """Every cached file, or those with that hash in their names, in the order of the names."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for name in sorted(os.listdir(self.directory)):
                 match = _NAME.match(name)
-                if match and match["suffix"] != ".lock":
+                if match and match["suffix"] != ".lock" and key in (None, match["key"]):
                     path = self.directory / name
                     yield Stored(path, match["key"], self.record(path))
 

@@ -28,6 +28,7 @@ _CHUNK = 1 << 18
 _SLOWEST = 1024  # bytes a second, over the read time-out
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
 _PROGRESS = 1 << 20
+_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|!--|\?xml|html|head|body|error)", re.IGNORECASE)
 
 
 class AddressError(Exception):
@@ -216,6 +217,8 @@ class _Transfer:
         if total is not None and self.expected.size is not None and total != self.expected.size:
             raise _TransientError(f"the server announces {total} bytes where the index has {self.expected.size}")
         self.part.describe(Validator(self.remote.url, _tag(response), total))
+        if total is not None:
+            self.part.make_room(total)
         self.bar.begin(self.part.size, total)
         return total
 
@@ -296,8 +299,8 @@ def _refuse_downgrade(response: requests.Response) -> None:
 
 
 def _refuse_page(chunk: bytes, response: requests.Response) -> None:
-    """No weight file begins with ``<``: a log-in page, a proxy's error page."""
-    if chunk[:512].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    """A log-in page, or a proxy's error page; a lone ``<`` may be the length that begins a safetensors file."""
+    if _PAGE.match(chunk):
         kind = response.headers.get("Content-Type", "no type").split(";")[0]
         title = re.search(rb"<title[^>]*>\s*([^<]{1,80})", chunk[:8192], re.IGNORECASE)
         quoted = f", titled {title[1].decode('utf-8', 'replace').strip()!r}" if title else ""

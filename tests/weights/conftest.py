@@ -22,8 +22,10 @@ def server() -> Iterator[FaultServer]:
 
 
 @pytest.fixture(autouse=True)
-def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = Patience(connect_timeout=2, read_timeout=0.3, attempts=4, unreachable_attempts=2, backoff=0.005)
+def _little_patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses; a read time-out that a busy machine keeps, but where the test's name says that something stalls."""
+    read_timeout = 0.4 if "stall" in request.node.name else 5.0
+    patience = Patience(connect_timeout=5, read_timeout=read_timeout, attempts=4, unreachable_attempts=2, backoff=0.005)
     monkeypatch.setattr(Patience, "from_environment", classmethod(lambda cls: patience))
 
 

@@ -14,11 +14,12 @@ from tests.weights.server import Fault
 
 
 class HubServer:
-    """Repositories by name; each is a list of commits, each commit a dict of files. ``gated`` ones answer 403."""
+    """Repositories by name: lists of commits, each a dict of files. ``gated`` may not be read, ``closed`` not made."""
 
     def __init__(self) -> None:
         self.commits: dict[str, list[dict[str, bytes]]] = {}
         self.gated: set[str] = set()
+        self.closed: set[str] = set()
         self.requests: list[tuple[str, str, str]] = []
         self.faults: list[Fault] = []
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -124,6 +125,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/api/repos/create":
             request = json.loads(body)
             repository = f"{request['organization']}/{request['name']}"
+            if repository in self.hub.closed:
+                return self._answer(403, b'{"error": "You may not create it"}', Content_Type="application/json")
             self.hub.commits.setdefault(repository, [])
             return self._json({"url": f"{self.hub.url}/{repository}"})
         if self.path.startswith("/api/validate-yaml"):

@@ -232,6 +232,7 @@ def test_addresses_that_are_no_saved_model(tmp_path: Path) -> None:
 
 @pytest.mark.loopback
 def test_pushed_and_loaded(hub: HubServer, tmp_path: Path) -> None:
+    hub.closed.add("org/closed")
     result = run(
         f"""
 import torch
@@ -245,31 +246,21 @@ saved = weights.open_pretrained('hf://org/street')
 tensors = weights.read(saved.weights).tensors
 os.environ['SEGZOO_OFFLINE'] = '1'
 assert weights.open_pretrained('hf://org/street') == saved, 'the cache alone must do'
-result = [address, saved.entry.name, all(torch.equal(tensors[k], v) for k, v in model.state_dict().items())]
+refused = [failure(lambda: weights.push_to_hub(model, name)) for name in ('street', 'org/closed')]
+result = [*refused, address, saved.entry.name, all(torch.equal(tensors[k], v) for k, v in model.state_dict().items())]
 """,
         hub,
         HF_TOKEN="hf_secret",
     )
+    no_slash, closed, *result = result
+    assert "is not hf://organisation/repository" in no_slash
+    assert closed.startswith("WeightsError: org/closed could not be uploaded: ")
+    assert "You may not create it" in closed
     assert result[0] == f"{hub.url}/org/street/commit/{HubServer.name('org/street', 0)}"
     assert result[1:] == [find(NAME).name, True]
     files = hub.commits["org/street"][0]
     assert sorted(files) == ["README.md", "config.json", "model.safetensors"]
     assert b'segzoo.load("hf://org/street")' in files["README.md"]
-
-
-@pytest.mark.loopback
-def test_push_that_is_refused(hub: HubServer) -> None:
-    code = f"""
-from types import SimpleNamespace
-from segzoo.index import find
-model = SimpleNamespace(entry=find({NAME!r}), classes=('a',), palette=((0, 0, 0),), state_dict=dict)
-result = [failure(lambda: weights.push_to_hub(model, name)) for name in ('street', 'org/street')]"""
-    hub._server.RequestHandlerClass = type(
-        "Refusing", (hub._server.RequestHandlerClass,), {"do_POST": lambda self: self._answer(401)}
-    )
-    no_slash, refused = run(code, hub, HF_TOKEN="hf_wrong")
-    assert "is not hf://organisation/repository" in no_slash
-    assert refused.startswith("WeightsError: org/street could not be uploaded: ")
 
 
 # the card

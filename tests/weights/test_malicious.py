@@ -219,6 +219,7 @@ def test_repeated_member(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_archive_without_a_pickle_and_a_program(tmp_path: Path) -> None:
     _rewrite(tmp_path / "net.pth", {"net/readme": b"hello"})
     with pytest.raises(CheckpointError, match=r"no data.pkl"):

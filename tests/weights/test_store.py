@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,6 +322,28 @@ def test_full_disk(server: FaultServer, target: Target, cache: Path) -> None:
         assert [p.name for p in cache.iterdir()] == []
     finally:
         subprocess.run(["umount", str(cache)], check=True)
+
+
+@pytest.mark.loopback
+def test_no_room_is_told_before_a_byte_is_written(
+    server: FaultServer, target: Target, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    usage = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr("segzoo.weights.part.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(DownloadError, match=r"is full \(300.0 kB are needed, 1.0 kB are free\)|is full \(300 kB"):
+        fetch(target.weights(server.put(target.path, target.content), size=True), name="net")
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.loopback
+def test_password_in_an_address_is_not_shown(server: FaultServer, target: Target, cache: Path) -> None:
+    address = server.put(target.path, target.content).replace("://", "://me:secret@")
+    with pytest.raises(DownloadError) as caught:
+        fetch_address(address + ".none")
+    assert "secret" not in str(caught.value)
+    path = fetch_address(address)
+    assert path.name.startswith("net_20200101")
+    assert "secret" not in "".join(p.name + p.read_text("latin-1") for p in cache.iterdir())
 
 
 @pytest.mark.loopback

@@ -82,7 +82,7 @@ def test_resumes_by_date_where_there_is_no_tag(server: FaultServer, target: Targ
     assert server.statuses == [200, 206]
 
 
-def test_file_that_changed_between_two_attempts(server: FaultServer, target: Target) -> None:
+def test_file_that_changed_after_a_stall(server: FaultServer, target: Target) -> None:
     old = bytes(reversed(target.content))
     address = server.put(target.path, old)
     server.script = [Fault("stall", after=SIZE // 2)]
@@ -91,7 +91,9 @@ def test_file_that_changed_between_two_attempts(server: FaultServer, target: Tar
     assert server.statuses == [200, 200]
 
 
-def test_file_that_changed_is_not_mixed_even_without_any_hash(server: FaultServer, target: Target) -> None:
+def test_file_that_changed_after_a_stall_is_not_mixed_even_without_any_hash(
+    server: FaultServer, target: Target
+) -> None:
     server.tags = False  # the server cannot tell either
     address = server.put("/model.pth", bytes(reversed(target.content)))
     server.script = [Fault("stall", after=SIZE // 2)]
@@ -136,7 +138,7 @@ HOPELESS = {
     "a large log-in page": (Fault("html", after=SIZE), "in place of the file"),
     "compressed": (Fault("gzip"), "compressed .gzip."),
     "always cut off": (Fault("truncate", after=100), "4 attempts"),
-    "always stalled": (Fault("stall", after=100), "no byte for 0.3 s"),
+    "always stalled": (Fault("stall", after=100), "no byte for 0.4 s"),
     "always refused": (Fault("refuse"), "broke off"),
     "redirect to a file": (Fault("redirect", headers={"Location": "file:///etc/passwd"}), "not an address"),
     "always empty": (Fault("empty"), "empty file"),
@@ -225,6 +227,12 @@ def test_trickle_is_a_stall(server: FaultServer, target: Target, monkeypatch: py
     monkeypatch.setattr(module._Handler, "_body", drip)
     with pytest.raises(DownloadError, match=r"only \d+ bytes came in"):
         fetch(target.weights(address), name="net")
+
+
+def test_weights_may_begin_like_a_tag(server: FaultServer) -> None:
+    target = Target(b"<h\0\0\0\0\0\0{" + b"x" * 30_000)
+    address = server.put(target.path, target.content)
+    assert fetch(target.weights(address), name="net").read_bytes() == target.content
 
 
 def test_redirect_is_followed_and_unreachable_host_is_told(server: FaultServer, target: Target) -> None:
