@@ -151,7 +151,7 @@ class _Fetch:
             return None
         part = Part(self.store.directory, self.expected.key, resume=False)
         try:
-            _copy(path, part, Bar(self.expected.filename, shown=False))
+            _copy(path, part, Bar(self.name, shown=False))
             if self.expected.fits(sha256 := part.sha256()):
                 return self.store.publish(part.finish(), self.expected, sha256, name=self.name, address=str(path))
         except AddressError as error:
@@ -259,7 +259,7 @@ def receive(
     reasons: list[tuple[str, str]] = []
     wrong: tuple[Expected, str] | None = None
     part = Part(directory, expected.key, resume=resume)
-    bar = Bar(expected.filename, shown=progress)
+    bar = Bar(name, shown=progress)
     keep = False
     try:
         for address in addresses:

@@ -27,11 +27,12 @@ class Bar:
             from tqdm.auto import tqdm
 
             self._bar = tqdm(
-                desc=_short(self._title), unit="B", unit_scale=True, unit_divisor=1024, disable=None, leave=True
+                desc=_short(self._title), total=total, initial=done, unit="B", unit_scale=True, disable=None
             )
+            return
         self._bar.total = total
         self._bar.n = done
-        self._bar.refresh()
+        self._bar.set_postfix_str("")
 
     def advance(self, count: int) -> None:
         """``count`` bytes more."""
@@ -50,5 +51,5 @@ class Bar:
             self._bar = None
 
 
-def _short(title: str, width: int = 40) -> str:
+def _short(title: str, width: int = 32) -> str:
     return title if len(title) <= width else f"{title[: width - 13]}...{title[-10:]}"

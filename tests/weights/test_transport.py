@@ -298,7 +298,9 @@ def test_bar_shows_the_whole_file_once(
     server.script = [Fault("drop", after=SIZE // 2)]
     fetch(target.weights(address), name="net")
     shown = capsys.readouterr().err
-    assert "293k/293k" in shown.split("\r")[-1]
+    assert "300k/300k" in shown.split("\r")[-1]
+    assert "net: 100%" in shown.split("\r")[-1]
+    assert "broke off" not in shown.split("\r")[-1]
     assert shown.count("\n") == 1
 
 
