@@ -64,7 +64,10 @@ def _identity(entry: Entry) -> Fields:
 
 
 def _module(spec: ModuleSpec) -> str:
-    return f"{spec.type}({', '.join(f'{key}={value}' for key, value in spec.arguments.items())})"
+    arguments = (
+        f"{key}={_module(value) if isinstance(value, ModuleSpec) else value}" for key, value in spec.arguments.items()
+    )
+    return f"{spec.type}({', '.join(arguments)})"
 
 
 def _network(entry: Entry) -> Fields:
@@ -89,9 +92,7 @@ def _training(entry: Entry) -> Fields:
         "batch size": entry.batch_size,
         "precision": "mixed" if entry.mixed_precision else "float32",
         "hardware": entry.reported.train_hardware,
-        "memory": None
-        if entry.reported.train_memory_gb is None
-        else f"{entry.reported.train_memory_gb:g} GB a GPU",
+        "memory": None if entry.reported.train_memory_gb is None else f"{entry.reported.train_memory_gb:g} GB a GPU",
         "log": entry.reported.log,
     }
     return [(label, str(value)) for label, value in known.items() if value is not None]
@@ -102,9 +103,7 @@ def _protocol(entry: Entry) -> Fields:
     if protocol.scale is None:
         resize = "none"
     elif protocol.keep_ratio:
-        resize = (
-            f"long side at most {max(protocol.scale)}, short side at most {min(protocol.scale)}, ratio kept"
-        )
+        resize = f"long side at most {max(protocol.scale)}, short side at most {min(protocol.scale)}, ratio kept"
     else:
         resize = f"to {size_text(protocol.scale)}, ratio not kept"
     if protocol.size_divisor:

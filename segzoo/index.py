@@ -50,7 +50,10 @@ class Paper:
 
 @dataclass(frozen=True)
 class ModuleSpec:
-    """The name of a network part (a class of ``segzoo.build``'s tables) and its keyword arguments."""
+    """The name of a network part (a class of ``segzoo.build``'s tables) and its keyword arguments.
+
+    An argument that is itself a ``ModuleSpec`` is a part that this one holds.
+    """
 
     type: str
     arguments: Mapping[str, Any] = field(default_factory=dict)

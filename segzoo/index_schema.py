@@ -94,7 +94,12 @@ def _read_yaml(path: Path) -> Any:
 def _module(value: Any, where: str) -> ModuleSpec:
     fields = _Fields(value, where)
     kind = fields.take("type", str)
-    return ModuleSpec(kind, fields.values)
+    # A part may hold another, as K-Net's head holds the head that makes its first kernels.
+    arguments = {
+        key: _module(argument, f"{where}.{key}") if isinstance(argument, Mapping) else argument
+        for key, argument in fields.values.items()
+    }
+    return ModuleSpec(kind, arguments)
 
 
 def _modules(value: Any, where: str) -> ModuleSpec | tuple[ModuleSpec, ...]:

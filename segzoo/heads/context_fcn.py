@@ -39,7 +39,7 @@ class ContextFCNHead(FCNHead):
         """The head's context block, (N, channels, H, W) -> the same."""
         raise NotImplementedError
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
         x = self.merge(features)
         out = self.convs[1](self.context(self.convs[0](x)))
-        return self.classify(self.conv_cat(torch.cat([x, out], dim=1)))
+        return self.conv_cat(torch.cat([x, out], dim=1))

@@ -53,13 +53,14 @@ class ASPPHead(DecodeHead):
         """The convolution of one dilation; DeepLabV3+ puts a separable one here."""
         return ConvNormAct(in_channels, channels, 3, dilation=dilation)
 
-    def pyramid(self, x: Tensor) -> Tensor:
-        """The mixed pyramid (N, channels, H, W) of features (N, in_channels, H, W)."""
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
+        """What the classifier sees (N, channels, H, W): the mixed pyramid."""
+        x = self.merge(features)
         pooled = resize(self.image_pool(x), x.shape[2:], align_corners=self.align_corners)
         return self.bottleneck(torch.cat([pooled, *(branch(x) for branch in self.aspp_modules)], dim=1))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.classify(self.pyramid(self.merge(features)))
+        return self.classify(self.embed(features))
 
 
 class DepthwiseSeparableASPPHead(ASPPHead):
@@ -95,9 +96,9 @@ class DepthwiseSeparableASPPHead(ASPPHead):
     def atrous(self, in_channels: int, channels: int, dilation: int) -> nn.Module:
         return DepthwiseSeparableConv(in_channels, channels, dilation=dilation)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        x = self.pyramid(self.merge(features))
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
+        x = super().embed(features)
         if self.c1_bottleneck is not None:
             shallow = self.c1_bottleneck(features[0])
             x = torch.cat([resize(x, shallow.shape[2:], align_corners=self.align_corners), shallow], dim=1)
-        return self.classify(self.sep_bottleneck(x))
+        return self.sep_bottleneck(x)

@@ -59,12 +59,14 @@ class FCNHead(DecodeHead):
         """One convolution of the head; the depthwise separable form puts another here."""
         return ConvNormAct(in_channels, out_channels, kernel_size, dilation=dilation)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
+        """What the classifier sees (N, channels, H, W)."""
         x = self.merge(features)
         out = self.convs(x)
-        if self.concat_input:
-            out = self.conv_cat(torch.cat([x, out], dim=1))
-        return self.classify(out)
+        return self.conv_cat(torch.cat([x, out], dim=1)) if self.concat_input else out
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        return self.classify(self.embed(features))
 
 
 class DepthwiseSeparableFCNHead(FCNHead):

@@ -44,6 +44,10 @@ class PSPHead(DecodeHead):
         self.psp_modules = PyramidPooling(pool_scales, width, channels, align_corners=align_corners)
         self.bottleneck = ConvNormAct(width + len(pool_scales) * channels, channels, 3)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
+        """What the classifier sees (N, channels, H, W)."""
         x = self.merge(features)
-        return self.classify(self.bottleneck(torch.cat([x, *self.psp_modules(x)], dim=1)))
+        return self.bottleneck(torch.cat([x, *self.psp_modules(x)], dim=1))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        return self.classify(self.embed(features))

@@ -48,8 +48,8 @@ class UPerHead(DecodeHead):
         self.fpn_convs = nn.ModuleList(ConvNormAct(channels, channels, 3) for _ in finer)
         self.fpn_bottleneck = ConvNormAct(len(self.in_channels) * channels, channels, 3)
 
-    def pyramid(self, features: Sequence[Tensor]) -> Tensor:
-        """The joined pyramid (N, channels, H, W) at the size of the first feature that the head uses."""
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
+        """What the classifier sees: the joined pyramid (N, channels, H, W) at the size of the head's first feature."""
         *finer, deepest = self.select(features)
         x = self.bottleneck(torch.cat([deepest, *self.psp_modules(deepest)], dim=1))
         levels = [x]
@@ -61,4 +61,4 @@ class UPerHead(DecodeHead):
         return self.fpn_bottleneck(concat_resized(levels, align_corners=self.align_corners))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        return self.classify(self.pyramid(features))
+        return self.classify(self.embed(features))

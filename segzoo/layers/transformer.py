@@ -12,20 +12,21 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from segzoo.layers.conv import Factory
 from segzoo.layers.drop_path import DropPath
 
 __all__ = ["FeedForward", "TransformerBlock", "init_linear"]
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU between them, ``hidden`` wide.
+    """Two linear layers with an activation between them, ``hidden`` wide.
 
     Shapes: (N, ..., dim) -> the same.
     """
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    def __init__(self, dim: int, hidden: int, *, activation: Factory = nn.GELU) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Sequential(nn.Linear(dim, hidden), nn.GELU()), nn.Linear(hidden, dim))
+        self.layers = nn.Sequential(nn.Sequential(nn.Linear(dim, hidden), activation()), nn.Linear(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
