@@ -44,7 +44,9 @@ class Fusion(nn.ModuleList):
         self.target = target
         for source, width in enumerate(widths):
             if source > target:
-                self.append(nn.Sequential(*_conv_norm(width, widths[target], kernel_size=1)))
+                # By the factor first, then to the size: on sizes that do not divide by it these are two steps.
+                enlarge = nn.Upsample(scale_factor=2 ** (source - target), mode="bilinear")
+                self.append(nn.Sequential(*_conv_norm(width, widths[target], kernel_size=1), enlarge))
             elif source < target:
                 self.append(_downward(width, widths[target], target - source))
             else:

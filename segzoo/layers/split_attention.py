@@ -43,6 +43,7 @@ class SplitAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         splits = self.relu(self.bn0(self.conv(x))).unflatten(1, (self.radix, -1))
-        context = splits.mean(dim=(3, 4), keepdim=True).sum(dim=1)
+        # The published order of the sums: in training, bn1 has one value per picture and magnifies their rounding.
+        context = splits.sum(dim=1).mean(dim=(2, 3), keepdim=True)
         weights = self.fc2(self.relu(self.bn1(self.fc1(context)))).unflatten(1, (self.radix, -1)).softmax(dim=1)
         return (weights * splits).sum(dim=1)
