@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segzoo.inference.image import read_image
+    from segzoo.inference.optimized import OptimizedModel, optimize
     from segzoo.inference.predictor import predict
     from segzoo.inference.raster import predict_raster
     from segzoo.inference.result import Segmentation
 
-__all__ = ["Segmentation", "predict", "predict_raster", "read_image"]
+__all__ = ["OptimizedModel", "Segmentation", "optimize", "predict", "predict_raster", "read_image"]
 
-_HOME = {"Segmentation": "result", "predict": "predictor", "predict_raster": "raster", "read_image": "image"}
+_HOME = {
+    "OptimizedModel": "optimized",
+    "Segmentation": "result",
+    "optimize": "optimized",
+    "predict": "predictor",
+    "predict_raster": "raster",
+    "read_image": "image",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,8 +8,7 @@ convolution, whose output went nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,21 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Trace", "fold", "watch"]
+__all__ = ["fold", "watch"]
 
 _CONVOLUTIONS = (torch.conv2d, torch.conv1d, torch.conv3d)
-
-
-@dataclass
-class Trace:
-    """What a run of a network showed.
-
-    ``pairs``: batch norm -> the convolution to fold it into. ``convolution_share``: of all multiplications in
-    convolutions, linear layers and matrix products, the share in convolutions.
-    """
-
-    pairs: dict[nn.Module, nn.Conv2d] = field(default_factory=dict)
-    convolution_share: float = 0.0
 
 
 class _Watcher(TorchFunctionMode):
@@ -47,7 +34,6 @@ class _Watcher(TorchFunctionMode):
         self.made: dict[int, tuple[Tensor, nn.Conv2d]] = {}  # the tensor is held so that its id stays its own
         self.inputs: dict[nn.Module, set[nn.Conv2d | None]] = {}  # of each norm: where its inputs came from
         self.readers: dict[nn.Conv2d, set[nn.Module | None]] = {}  # of each convolution: which norms read it
-        self.products = {"convolution": 0, "other": 0}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -63,7 +49,6 @@ class _Watcher(TorchFunctionMode):
         if norm is not None:
             _, source = self.made.get(id(args[0]), (None, None))
             self.inputs.setdefault(norm, set()).add(source)
-        self._count(func, args, out)
         if func in _CONVOLUTIONS and id(args[1]) in self.convolutions:
             self.made[id(out)] = (out, self.convolutions[id(args[1])])
         return out
@@ -73,16 +58,6 @@ class _Watcher(TorchFunctionMode):
             return None
         mean = args[1] if len(args) > 1 else kwargs.get("running_mean")
         return self.norms.get(id(mean))
-
-    def _count(self, func: Callable[..., Any], args: tuple[Any, ...], out: Any) -> None:
-        if func in _CONVOLUTIONS:
-            self.products["convolution"] += out.numel() * args[1][0].numel()
-        elif func is F.linear:
-            self.products["other"] += out.numel() * args[1].shape[-1]
-        elif func in (torch.matmul, torch.bmm, Tensor.matmul, Tensor.__matmul__, Tensor.bmm):
-            self.products["other"] += out.numel() * args[0].shape[-1]
-        elif func is F.scaled_dot_product_attention:
-            self.products["other"] += 2 * args[0].numel() * args[1].shape[-2]
 
 
 def _is_query(func: Callable[..., Any]) -> bool:
@@ -102,28 +77,26 @@ def _tensors(value: Any) -> Iterable[Tensor]:
 
 
 @torch.no_grad()
-def watch(model: nn.Module, run: Callable[[Tensor], Any], sample: Tensor) -> Trace:
-    """Run ``run(sample)`` once and note what may be folded in ``model``, which is in evaluation mode."""
+def watch(model: nn.Module, run: Callable[[Tensor], Any], sample: Tensor) -> dict[nn.Module, nn.Conv2d]:
+    """Run ``run(sample)`` once: which batch norm of ``model`` (in evaluation mode) may be folded into what."""
     with _Watcher(model) as watcher:
         result = run(sample)
     for tensor in _tensors(result):  # what the network gives back is read by the caller
         _, source = watcher.made.get(id(tensor), (None, None))
         if source is not None:
             watcher.readers.setdefault(source, set()).add(None)
-    trace = Trace()
+    pairs: dict[nn.Module, nn.Conv2d] = {}
     for norm, sources in watcher.inputs.items():
         (source, *others) = sources
         if source is not None and not others and watcher.readers[source] == {norm}:
-            trace.pairs[norm] = source
-    total = sum(watcher.products.values())
-    trace.convolution_share = watcher.products["convolution"] / total if total else 0.0
-    return trace
+            pairs[norm] = source
+    return pairs
 
 
 @torch.no_grad()
-def fold(model: nn.Module, trace: Trace) -> int:
-    """Fold the pairs of ``trace`` in place and put an identity where the norm was; returns how many."""
-    for norm, convolution in trace.pairs.items():
+def fold(model: nn.Module, pairs: Mapping[nn.Module, nn.Conv2d]) -> int:
+    """Fold ``pairs`` in place and put an identity where the norm was; returns how many."""
+    for norm, convolution in pairs.items():
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -137,6 +110,6 @@ def fold(model: nn.Module, trace: Trace) -> int:
         convolution.bias = nn.Parameter(bias.to(weight.dtype))
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if child in trace.pairs:
+            if child in pairs:
                 setattr(module, name, nn.Identity())
-    return len(trace.pairs)
+    return len(pairs)

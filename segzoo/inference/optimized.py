@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segzoo.errors import OptionError, SegzooError
+from segzoo.errors import InputSizeError, OptionError, SegzooError
 from segzoo.inference.folding import fold, watch
 from segzoo.inference.predictor import predict
 
@@ -23,6 +23,7 @@ __all__ = ["OptimizedModel", "Report", "optimize"]
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _SAMPLE_SIDE = 256  # of the picture the network is watched on
+_TRIALS = 3
 _MOST_CHANGE = 1e-4  # of the logits, in float32; a batch norm folded wrongly changes them a thousand times more
 
 
@@ -104,35 +105,41 @@ class OptimizedModel(nn.Module):
         return f"{type(self).__name__}({self.entry.name}: {self.report})"
 
 
-def optimize(model: Segmentor, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> OptimizedModel:
+def optimize(
+    model: Segmentor,
+    *,
+    dtype: torch.dtype = torch.float32,
+    compile: bool = False,
+    channels_last: bool | None = None,
+) -> OptimizedModel:
     """A copy of ``model`` that computes the same function faster; ``model`` itself is left as it is.
 
-    Batch norms are folded into the convolutions before them, and where convolutions do most of the work the weights
-    are laid out channels-last, as :func:`~segzoo.inference.predict` then lays out its input. Both only change the
-    order in which float32 sums are rounded: on the networks here, logits move by about 1e-6 of their root mean
-    square. What it was on a sample is measured and stated in ``report``.
+    Batch norms are folded into the convolutions before them. Weights are laid out channels-last, as
+    :func:`~segzoo.inference.predict` then lays out its input, if that is faster here: networks of light convolutions
+    gain by it, wide ones lose. Both only change the order in which float32 sums are rounded: on the networks here,
+    logits move by 1e-8 to 1e-6 of their root mean square. What it was on a sample is measured and stated in
+    ``report``, as is the time that all this took: some passes over a picture of 256 x 256.
 
     Args:
         dtype: ``torch.float32``; ``torch.bfloat16`` or ``torch.float16`` move logits by about a hundredth, or a
             thousandth, and labels near the borders with them. Sums over pictures and windows stay in float32.
         compile: runs the network through ``torch.compile``, which compiles for each new input size on first use.
+        channels_last: the layout, if it is not to be chosen by timing both.
 
     Raises:
-        OptionError: ``dtype`` is none of these, or float16 is asked for on a CPU that has no arithmetic for it.
+        OptionError: ``dtype`` is none of these.
         SegzooError: the logits changed by more than rounding, so that the copy is not to be used.
     """
     if dtype not in _DTYPES:
         raise OptionError(f"dtype is torch.float32, torch.bfloat16 or torch.float16, not {dtype}")
     started = time.perf_counter()
     network = copy.deepcopy(model).to(torch.float32).eval().requires_grad_(False)
-    sample = _sample(network)
-    before = _logits(network, sample)
-    trace = watch(network, network.logits, sample)
-    folded = fold(network, trace)
-    channels_last = trace.convolution_share > 0.5
-    if channels_last:
-        network = network.to(memory_format=torch.channels_last)
-        sample = sample.to(memory_format=torch.channels_last)
+    sample, before = _sample(network)
+    folded = fold(network, watch(network, network.logits, sample))
+    if channels_last is None:
+        channels_last = _channels_last_is_faster(network, sample)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network, sample = network.to(memory_format=layout), sample.to(memory_format=layout)
     change = _difference(before, _logits(network, sample))
     if not change <= _MOST_CHANGE:
         raise SegzooError(f"{model.entry.name}: logits changed by {change:.1e} of their size; use the model as it is")
@@ -143,18 +150,49 @@ def optimize(model: Segmentor, *, dtype: torch.dtype = torch.float32, compile: b
     return OptimizedModel(network, Report(folded, channels_last, dtype, compile, change, seconds))
 
 
-def _sample(model: Segmentor) -> Tensor:
-    """A picture of noise, of the crop that the entry was trained on or smaller."""
-    weight = next(model.parameters())
-    height, width = (min(side, _SAMPLE_SIDE) for side in model.entry.crop_size or (_SAMPLE_SIDE, _SAMPLE_SIDE))
+def _sample(model: Segmentor) -> tuple[Tensor, Tensor]:
+    """A picture of blurred noise and its logits: of the crop that the entry was trained on, or smaller if it may be."""
+    crop = model.entry.crop_size or (_SAMPLE_SIDE, _SAMPLE_SIDE)
+    device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randn(1, 3, max(height // 16, 1), max(width // 16, 1), generator=generator)
-    return F.interpolate(coarse, (height, width), mode="bilinear").to(weight.device)
+    for most in (_SAMPLE_SIDE, max(crop)):
+        height, width = (min(side, most) for side in crop)
+        coarse = torch.randn(1, 3, max(height // 16, 1), max(width // 16, 1), generator=generator)
+        sample = F.interpolate(coarse, (height, width), mode="bilinear").to(device)
+        try:
+            return sample, _logits(model, sample)
+        except InputSizeError:
+            if most == max(crop):
+                raise
+    raise AssertionError
 
 
 @torch.inference_mode()
 def _logits(model: Segmentor, sample: Tensor) -> Tensor:
     return model.logits(sample).float()
+
+
+def _channels_last_is_faster(model: Segmentor, sample: Tensor) -> bool:
+    """Time both layouts, by turns; each is judged by its fastest run."""
+    layouts = (torch.contiguous_format, torch.channels_last)
+    best = [float("inf")] * 2
+    for trial in range(_TRIALS):
+        for i, layout in enumerate(layouts):
+            model.to(memory_format=layout)
+            x = sample.to(memory_format=layout)
+            if trial == 0:
+                _logits(model, x)
+            _wait(sample.device)
+            started = time.perf_counter()
+            _logits(model, x)
+            _wait(sample.device)
+            best[i] = min(best[i], time.perf_counter() - started)
+    return best[1] < best[0]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _difference(expected: Tensor, found: Tensor) -> float:
