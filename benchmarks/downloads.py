@@ -32,6 +32,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.loopback import nginx, slow_server  # noqa: E402
 from segzoo.errors import SegzooError  # noqa: E402
 from segzoo.index import Weights  # noqa: E402
 from segzoo.weights import fetch  # noqa: E402
@@ -71,7 +72,7 @@ def under_faults(count: int = 1000, threads: int = 8, rate: float = 0.5, seed: i
 
     A download that is given up is asked for again, as a person would; at most 30 times.
     """
-    Patience.from_environment = classmethod(  # type: ignore[method-assign]
+    Patience.from_environment = classmethod(  # type: ignore[method-assign,assignment]
         lambda cls: Patience(connect_timeout=2, read_timeout=0.5, attempts=4, backoff=0.002)
     )
     draw = random.Random(seed)
@@ -211,50 +212,6 @@ def kills(count: int = 20, size: int = 40 * MEGABYTE, seed: int = 0) -> dict[str
         }
 
 
-@contextmanager
-def slow_server(directory: Path, content: bytes, name: str) -> Iterator[str]:
-    """nginx at 16 MB/s, or the test server (which is as fast as it can)."""
-    if shutil.which("nginx") is None:
-        with FaultServer() as server:
-            server.delay_s = 0.05
-            yield server.put(f"/{name}", content)
-        return
-    directory.mkdir(parents=True)
-    (directory / name).write_bytes(content)
-    with nginx(directory, "limit_rate 16m;") as address:
-        yield f"{address}/{name}"
-
-
-@contextmanager
-def nginx(directory: Path, extra: str = "") -> Iterator[str]:
-    """nginx serving a directory on a free port of the loopback."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    for parent in (directory, directory.parent):
-        parent.chmod(0o755)
-    configuration = directory.parent / "nginx.conf"
-    temporary = " ".join(f"{n}_temp_path {directory.parent}/{n};" for n in ("proxy", "fastcgi", "uwsgi", "scgi"))
-    configuration.write_text(
-        f"daemon off; pid {directory.parent}/pid; error_log {directory.parent}/error.log; events {{ }}\n"
-        f"http {{ access_log off; sendfile on; client_body_temp_path {directory.parent}/body; {temporary}\n"
-        f"server {{ listen 127.0.0.1:{port}; root {directory}; {extra} }} }}\n"
-    )
-    process = subprocess.Popen(["nginx", "-p", str(directory.parent), "-c", str(configuration)], stderr=subprocess.PIPE)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.communicate()
-
-
 def rate(size: int = 250 * MEGABYTE, repeats: int = 7) -> dict[str, Any]:
     """Download, hash, write and fsync against ``curl -o``, which hashes nothing and leaves the writing to the system.
 
@@ -262,10 +219,14 @@ def rate(size: int = 250 * MEGABYTE, repeats: int = 7) -> dict[str, Any]:
     """
     content = os.urandom(size)
     sha256 = hashlib.sha256(content).hexdigest()
-    started = time.perf_counter()
+    before, started = time.process_time(), time.perf_counter()
     hashlib.sha256(content)
     hash_rate = size / (time.perf_counter() - started) / MEGABYTE
-    curl_rates, own_rates, synced_rates = [], [], []
+    hash_processor = time.process_time() - before
+    curl_rates: list[float] = []
+    own_rates: list[float] = []
+    synced_rates: list[float] = []
+    processor: list[float] = []
     with temporary_cache() as folder:
         directory = folder / "www"
         directory.mkdir()
@@ -278,10 +239,12 @@ def rate(size: int = 250 * MEGABYTE, repeats: int = 7) -> dict[str, Any]:
                 os.sync()
                 figures = [timed(lambda: subprocess.run(curl, check=True))]
                 os.sync()
+                before = time.process_time()
                 figures.append(timed(lambda: fetch(weights, name="benchmark", progress=False)))
+                processor.append(time.process_time() - before)
                 (folder / "by-curl").unlink()
                 os.sync()
-                figures.append(timed(lambda: subprocess.run([*curl, "--fail"], check=True) and os.sync()))
+                figures.append(timed(lambda: (subprocess.run(curl, check=True), subprocess.run(["sync"], check=True))))
                 if i:  # the first round warms up
                     for rates, seconds in zip((curl_rates, own_rates, synced_rates), figures, strict=True):
                         rates.append(size / seconds / MEGABYTE)
@@ -294,6 +257,8 @@ def rate(size: int = 250 * MEGABYTE, repeats: int = 7) -> dict[str, Any]:
         "curl_and_sync_mb_s": spread(synced_rates),
         "segzoo_mb_s": spread(own_rates),
         "sha256_alone_mb_s": round(hash_rate),
+        "segzoo_processor_s": round(statistics.median(processor), 2),
+        "sha256_alone_processor_s": round(hash_processor, 2),
         "share_of_curl": round(share, 3),
         "share_of_curl_and_sync": round(statistics.median(own_rates) / statistics.median(synced_rates), 3),
         "bar": "0.40 of curl",

@@ -24,7 +24,6 @@ __all__ = ["Part", "Validator", "is_orphan", "parts_of"]
 
 _FOREIGN_AGE_S = 3600.0
 _CHUNK = 1 << 20
-_SYNC_EVERY = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Part:
         self._directory, self._key = directory, key
         self.path = self._name(os.getpid())
         self.validator = Validator()
-        self.size = self._synced = 0
+        self.size = 0
         self._hash = StreamHash()
         if resume:
             self._claim()
@@ -154,17 +153,13 @@ class Part:
         while view:
             view = view[self._file.write(view) :]
         self.size += len(chunk)
-        if self.size - self._synced >= _SYNC_EVERY:
-            # In the time that hashing, the slower thread, takes anyway; the sync at the end then has little left to do.
-            self._synced = self.size
-            getattr(os, "fdatasync", os.fsync)(self._file.fileno())
 
     def restart(self) -> None:
         """Forget every byte."""
         self._file.truncate(0)
         self._hash.close()
         self._hash = StreamHash()
-        self.size = self._synced = 0
+        self.size = 0
         self.describe(Validator())
 
     def sha256(self) -> str:
