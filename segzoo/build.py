@@ -9,6 +9,7 @@ import colorsys
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from segzoo.errors import IndexSchemaError, OptionError, UnknownNameError
 from segzoo.index import Architecture, Entry, ModuleSpec
 from segzoo.segmentor import Segmentor
 
-__all__ = ["BACKBONES", "HEADS", "NECKS", "build", "component", "component_class"]
+__all__ = ["BACKBONES", "HEADS", "NECKS", "Labels", "build", "component", "component_class", "labels_of"]
 
 BACKBONES: Mapping[str, str] = {
     "BEiT": "segzoo.backbones.beit",
@@ -131,20 +132,36 @@ def _heads(
     return nn.ModuleList(map(one, spec)) if isinstance(spec, tuple) else one(spec)
 
 
-def _labels(entry: Entry, num_classes: int) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Names and colours: the data set's where the number of classes is its own, else numbered and evenly spread."""
+@dataclass(frozen=True)
+class Labels:
+    """Name and colour (red, green, blue; 0 to 255) of each class."""
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+
+def labels_of(entry: Entry, num_classes: int) -> Labels:
+    """The entry's own labels where the number of classes is its own, else numbered names and evenly spread colours.
+
+    Raises:
+        OptionError: ``num_classes`` is not a positive number.
+    """
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
+        raise OptionError(f"num_classes={num_classes!r} must be a whole number of at least 1")
     if num_classes == entry.num_classes:
-        return entry.classes, entry.palette
-    names = tuple(f"class {i}" for i in range(num_classes))
+        return Labels(entry.classes, entry.palette)
     hues = (colorsys.hsv_to_rgb((i * 0.618034) % 1.0, 0.65, 0.9) for i in range(num_classes))
-    return names, tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues)
+    return Labels(
+        tuple(f"class {i}" for i in range(num_classes)),
+        tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues),
+    )
 
 
 def build(
     entry: Entry,
     *,
     model_class: type[S],
-    num_classes: int | None = None,
+    labels: Labels | None = None,
     auxiliary: bool = False,
     device: torch.device | str | None = None,
 ) -> S:
@@ -153,17 +170,13 @@ def build(
     Args:
         entry: the index entry.
         model_class: ``Segmentor``, or what is made of it.
-        num_classes: classes, where they are not the entry's own.
+        labels: the classes, where they are not the entry's own; their number is that of the logits.
         auxiliary: builds the auxiliary heads too, which only training uses.
         device: where the parameters are made; ``'meta'`` makes none.
-
-    Raises:
-        OptionError: ``num_classes`` is not a positive number.
     """
-    if num_classes is None:
-        num_classes = entry.num_classes
-    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
-        raise OptionError(f"num_classes={num_classes!r} must be a whole number of at least 1")
+    if labels is None:
+        labels = labels_of(entry, entry.num_classes)
+    num_classes = len(labels.classes)
     spec: Architecture = entry.architecture
     with torch.device(device or "cpu"):
         backbone = component(BACKBONES, spec.backbone)
@@ -176,13 +189,12 @@ def build(
         auxiliary_head = None
         if auxiliary and spec.auxiliary_head is not None:
             auxiliary_head = _heads(spec.auxiliary_head, channels, num_classes, entry.align_corners)
-    classes, palette = _labels(entry, num_classes)
     return model_class(
         entry=entry,
         backbone=backbone,
         neck=neck,
         decode_head=head,
         auxiliary_head=auxiliary_head,
-        classes=classes,
-        palette=palette,
+        classes=labels.classes,
+        palette=labels.palette,
     )

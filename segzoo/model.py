@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from segzoo import weights as hub
-from segzoo.build import BACKBONES, build, component, component_class
+from segzoo.build import BACKBONES, Labels, build, component, component_class, labels_of
 from segzoo.errors import OptionError
 from segzoo.index import Entry, ModuleSpec, find
+from segzoo.inference.optimized import optimize
 from segzoo.inference.predictor import predict
 from segzoo.segmentor import Segmentor
+from segzoo.weights.huggingface import push_to_hub, save_pretrained
 
 __all__ = ["Model", "create_backbone", "load"]
 
@@ -26,6 +30,19 @@ class Model(Segmentor):
     """A segmentation network that takes pictures and goes to and from files; what :func:`load` returns."""
 
     predict = predict
+    optimize = optimize
+    save_pretrained = save_pretrained
+    push_to_hub = push_to_hub
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A weight file and what it was made for."""
+
+    entry: Entry
+    path: Path
+    address: str
+    labels: Labels
 
 
 def load(
@@ -40,7 +57,8 @@ def load(
     """A model by any of its names, in evaluation mode.
 
     Args:
-        name: canonical, short or published name, or the weight file's.
+        name: canonical, short or published name, or the weight file's; or what ``model.save_pretrained`` wrote: a
+            directory, or ``hf://organisation/name``, with ``@revision`` as needed.
         pretrained: loads the entry's published weights, downloading them into the cache if need be. Every tensor
             comes from the file, or an error is raised; there is no fall-back to random weights.
         weights: other weights for the same architecture instead: a local ``.pth`` or ``.safetensors`` file, or an
@@ -56,45 +74,58 @@ def load(
         CheckpointError, StateDictMismatchError: the file cannot be read safely, or its tensors are not the model's.
         OptionError: ``num_classes`` is not a positive number.
     """
+    if _is_saved_model(name):
+        if weights is not None or not pretrained:
+            raise OptionError(f"{name!r} is a saved model with its own weights; leave weights and pretrained out")
+        saved = hub.open_pretrained(name)
+        source = _Source(saved.entry, saved.weights, name, Labels(saved.classes, saved.palette))
+        return _load(source, num_classes, auxiliary, device)
     entry = find(name)
+    labels = labels_of(entry, entry.num_classes)
     if weights is not None:
-        source = str(weights)
-        return _load_file(entry, hub.fetch_address(source), source, num_classes, auxiliary, device)
+        return _load(
+            _Source(entry, hub.fetch_address(str(weights)), str(weights), labels), num_classes, auxiliary, device
+        )
     if pretrained:
         path = hub.fetch(entry.weights, name=entry.name)
-        return _load_file(entry, path, entry.weights.addresses[0], num_classes, auxiliary, device)
-    return build(entry, model_class=Model, num_classes=num_classes, auxiliary=auxiliary, device=device).eval()
+        return _load(_Source(entry, path, entry.weights.addresses[0], labels), num_classes, auxiliary, device)
+    chosen = labels if num_classes is None else labels_of(entry, num_classes)
+    return build(entry, model_class=Model, labels=chosen, auxiliary=auxiliary, device=device).eval()
 
 
-def _load_file(
-    entry: Entry,
-    path: Path,
-    source: str,
-    num_classes: int | None,
-    auxiliary: bool,
-    device: torch.device | str | None,
-) -> Model:
-    tensors: Mapping[str, Tensor] = hub.read(path).tensors
+def _is_saved_model(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
+    return (
+        name.startswith("hf://") or any(mark in name for mark in ("/", os.sep)) or Path(name, "config.json").is_file()
+    )
+
+
+def _load(source: _Source, num_classes: int | None, auxiliary: bool, device: torch.device | str | None) -> Model:
+    tensors: Mapping[str, Tensor] = hub.read(source.path).tensors
     fresh: tuple[str, ...] = ()
-    if num_classes is None or num_classes == entry.num_classes:
+    if num_classes is None or num_classes == len(source.labels.classes):
         # On the meta device nothing is initialised in vain: every tensor comes from the file.
-        model = build(entry, model_class=Model, auxiliary=auxiliary, device="meta")
+        model = build(source.entry, model_class=Model, labels=source.labels, auxiliary=auxiliary, device="meta")
     else:
-        model = build(entry, model_class=Model, num_classes=num_classes, auxiliary=auxiliary)
+        labels = labels_of(source.entry, num_classes)
+        model = build(source.entry, model_class=Model, labels=labels, auxiliary=auxiliary)
         state = model.state_dict()
-        fresh = _class_dependent(entry, state, auxiliary)
+        fresh = _class_dependent(source, state, auxiliary)
         tensors = {**tensors, **{key: state[key] for key in fresh}}
-        _log.warning("%s: initialised afresh for %d classes: %s", entry.name, num_classes, ", ".join(fresh))
+        _log.warning("%s: initialised afresh for %d classes: %s", source.entry.name, num_classes, ", ".join(fresh))
     dropped = () if auxiliary else ("auxiliary_head.",)
-    hub.load_into(model, tensors, dropped_prefixes=dropped, source=source)
+    hub.load_into(model, tensors, dropped_prefixes=dropped, source=source.address)
     model.reinitialised = fresh
     return model.to(device or "cpu").eval()
 
 
-def _class_dependent(entry: Entry, state: Mapping[str, Tensor], auxiliary: bool) -> tuple[str, ...]:
-    """Keys of ``state`` whose shape differs from that in the published network."""
-    published = build(entry, model_class=Segmentor, auxiliary=auxiliary, device="meta").state_dict()
-    return tuple(key for key, tensor in state.items() if published[key].shape != tensor.shape)
+def _class_dependent(source: _Source, state: Mapping[str, Tensor], auxiliary: bool) -> tuple[str, ...]:
+    """Keys of ``state`` whose shape differs from that in the network that the file was made for."""
+    made_for = build(
+        source.entry, model_class=Segmentor, labels=source.labels, auxiliary=auxiliary, device="meta"
+    ).state_dict()
+    return tuple(key for key, tensor in state.items() if made_for[key].shape != tensor.shape)
 
 
 def create_backbone(name: str, *, pretrained: bool = False, out_indices: Sequence[int] | None = None) -> nn.Module:

@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-from segzoo.build import BACKBONES, HEADS, NECKS, build, component
+from segzoo.build import BACKBONES, HEADS, NECKS, build, component, labels_of
 from segzoo.errors import IndexSchemaError, OptionError, UnknownNameError
 from segzoo.index import ModuleSpec, default_index, find
 from segzoo.segmentor import Segmentor
@@ -38,12 +38,12 @@ def test_arguments_that_do_not_fit_are_named() -> None:
 @pytest.mark.parametrize("num_classes", [0, -1, 2.0, True, "19"])
 def test_a_number_of_classes_that_is_none_is_refused(num_classes: object) -> None:
     with pytest.raises(OptionError, match="num_classes"):
-        build(find("fast_scnn_cityscapes"), model_class=Segmentor, num_classes=num_classes)  # type: ignore[arg-type]
+        labels_of(find("fast_scnn_cityscapes"), num_classes)  # type: ignore[arg-type]
 
 
 def test_another_number_of_classes_gets_names_and_colours_of_its_own() -> None:
     entry = find("fast_scnn_cityscapes")
-    model = build(entry, model_class=Segmentor, num_classes=5, auxiliary=True, device="meta")
+    model = build(entry, model_class=Segmentor, labels=labels_of(entry, 5), auxiliary=True, device="meta")
     assert model.num_classes == 5
     assert model.classes == ("class 0", "class 1", "class 2", "class 3", "class 4")
     assert len(set(model.palette)) == 5
@@ -67,5 +67,5 @@ def test_a_backbone_says_its_channels_and_strides() -> None:
 def test_an_entry_is_not_changed_by_building() -> None:
     entry = find("fast_scnn_cityscapes")
     before = dataclasses.asdict(entry)
-    build(entry, model_class=Segmentor, num_classes=3, device="meta")
+    build(entry, model_class=Segmentor, labels=labels_of(entry, 3), device="meta")
     assert dataclasses.asdict(entry) == before

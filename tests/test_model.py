@@ -129,6 +129,35 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         segzoo.load(NAME, weights=tmp_path / "absent.pth")
 
 
+@pytest.mark.parametrize("num_classes", [None, 4])
+def test_a_saved_model_comes_back(tmp_path: Path, num_classes: int | None) -> None:
+    model = segzoo.load(NAME, pretrained=False, num_classes=num_classes, auxiliary=True)
+    directory = model.save_pretrained(tmp_path / "saved")
+    again = segzoo.load(str(directory))
+    assert (again.classes, again.palette, again.entry) == (model.classes, model.palette, model.entry)
+    assert again.auxiliary_head is None
+    assert_holds(again, model.state_dict())
+    assert_holds(segzoo.load(str(directory), auxiliary=True), model.state_dict())
+    fresh = segzoo.load(str(directory), num_classes=3)
+    assert fresh.reinitialised == ("decode_head.conv_seg.weight", "decode_head.conv_seg.bias")
+    with pytest.raises(OptionError, match="leave weights and pretrained out"):
+        segzoo.load(str(directory), pretrained=False)
+
+
+def test_a_directory_that_holds_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(segzoo.SegzooError, match="nothing"):
+        segzoo.load(str(tmp_path / "nothing"))
+
+
+def test_a_model_can_be_prepared() -> None:
+    model = segzoo.load(NAME, pretrained=False)
+    picture = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    ready = model.optimize()
+    same = ready.predict(picture, resize=None).mask == model.predict(picture, resize=None).mask
+    assert same.mean() > 0.999
+    assert "folded" in repr(ready)
+
+
 def test_names_and_options_are_checked_first() -> None:
     with pytest.raises(UnknownNameError, match="did you mean"):
         segzoo.load("fast_scnn_cityscape")

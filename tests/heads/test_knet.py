@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segzoo.build import build
+from segzoo.build import build, labels_of
 from segzoo.errors import IndexSchemaError, UnknownNameError
 from segzoo.heads.fcn import FCNHead
 from segzoo.heads.knet import IterativeDecodeHead, KernelUpdate, KernelUpdateHead
@@ -114,7 +114,7 @@ def test_the_builder_builds_the_head_that_a_head_holds() -> None:
     held = entry.architecture.decode_head.arguments["kernel_generate_head"]
     assert isinstance(held, ModuleSpec)
     assert held.type == "UPerHead"
-    model = build(entry, model_class=Segmentor, num_classes=7, device="meta")
+    model = build(entry, model_class=Segmentor, labels=labels_of(entry, 7), device="meta")
     assert type(model.decode_head.kernel_generate_head).__name__ == "UPerHead"
     assert model.decode_head.kernel_generate_head.conv_seg.weight.shape[0] == 7
     assert isinstance(entry.architecture.decode_head.arguments["kernel_generate_head"], ModuleSpec)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from segzoo.build import build
+from segzoo.build import Labels, build, labels_of
 from segzoo.errors import CheckpointError, OptionError
 from segzoo.index import Weights, find
 from segzoo.segmentor import Segmentor
@@ -136,13 +136,14 @@ def test_hub_that_is_down(hub: HubServer) -> None:
 
 def model(auxiliary: bool = False, num_classes: int | None = None) -> Segmentor:
     torch.manual_seed(0)
-    return build(find(NAME), model_class=Segmentor, auxiliary=auxiliary, num_classes=num_classes).eval()
+    entry = find(NAME)
+    labels = labels_of(entry, num_classes or entry.num_classes)
+    return build(entry, model_class=Segmentor, auxiliary=auxiliary, labels=labels).eval()
 
 
 def rebuild(saved: Any) -> Segmentor:
-    built = build(
-        saved.entry, model_class=Segmentor, num_classes=len(saved.classes), auxiliary=saved.auxiliary, device="meta"
-    )
+    labels = Labels(saved.classes, saved.palette)
+    built = build(saved.entry, model_class=Segmentor, labels=labels, auxiliary=saved.auxiliary, device="meta")
     load_into(built, read(saved.weights).tensors, source=str(saved.weights))
     return built.eval()
 
@@ -236,7 +237,7 @@ def test_pushed_and_loaded(hub: HubServer, tmp_path: Path) -> None:
     result = run(
         f"""
 import torch
-from segzoo.build import build
+from segzoo.build import Labels, build, labels_of
 from segzoo.index import find
 from segzoo.segmentor import Segmentor
 torch.manual_seed(0)
