@@ -46,11 +46,12 @@ class GlobalFeatureExtractor(nn.Module):
         align_corners: bool,
     ) -> None:
         super().__init__()
-        for i, (width, stride) in enumerate(zip(widths, strides, strict=True), start=1):
-            blocks = [InvertedResidual(in_channels, width, stride=stride)]
-            blocks += [InvertedResidual(width, width) for _ in range(2)]
-            setattr(self, f"bottleneck{i}", nn.Sequential(*blocks))
+        stages = []
+        for width, stride in zip(widths, strides, strict=True):
+            first = InvertedResidual(in_channels, width, stride=stride)
+            stages.append(nn.Sequential(first, *(InvertedResidual(width, width) for _ in range(2))))
             in_channels = width
+        self.bottleneck1, self.bottleneck2, self.bottleneck3 = stages
         self.ppm = PyramidPooling((1, 2, 3, 6), in_channels, in_channels // 4, align_corners=align_corners)
         self.out = ConvNormAct(2 * in_channels, out_channels, 3)
 
