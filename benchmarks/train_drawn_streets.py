@@ -35,7 +35,8 @@ from segzoo.index import find
 from segzoo.segmentor import Segmentor
 
 SIZE = (512, 1024)
-CROP = (256, 512)
+CROP = (320, 640)
+ZOOM = 2.1  # a crop shows from the whole picture to a part this much smaller
 LOSS_STRIDE = 2  # the loss is taken on every second pixel: a quarter of the cost, the same boundaries
 
 
@@ -46,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--evaluate-only", action="store_true", help="measure the shipped file and write the log")
     parser.add_argument("--data", type=Path, help="folder for the training pictures (default: a temporary one)")
     parser.add_argument("--pictures", type=int, default=1200, help="training pictures (default: 1200)")
-    parser.add_argument("--iterations", type=int, default=2400, help="steps (default: 2400)")
-    parser.add_argument("--batch", type=int, default=8, help="crops a step (default: 8)")
+    parser.add_argument("--iterations", type=int, default=4000, help="steps (default: 4000)")
+    parser.add_argument("--batch", type=int, default=6, help="crops a step (default: 6)")
     parser.add_argument("--lr", type=float, default=3e-3, help="highest learning rate (default: 0.003)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and augmentation (default: 0)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: as torch chooses)")
@@ -94,10 +95,10 @@ class Streets:
         return ((pictures - mean) / std).contiguous(), labels
 
     def crop(self, picture: Image.Image, labels: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-        """One crop: random scale, place, side and colours; float32 (H, W, 3), 0 to 255, and uint8 (H, W)."""
+        """One crop, mirrored or not, in other colours: float32 (H, W, 3), 0 to 255, and uint8 (H, W)."""
         rng, (height, width) = self.rng, CROP
-        scale = math.exp(rng.uniform(math.log(0.5), math.log(1.3)))
-        tall, wide = min(height / scale, picture.height), min(width / scale, picture.width)
+        zoom = math.exp(rng.uniform(0.0, math.log(ZOOM)))
+        tall, wide = picture.height / zoom, picture.width / zoom
         top, left = rng.uniform(0, picture.height - tall), rng.uniform(0, picture.width - wide)
         box = (left, top, left + wide, top + tall)
         colours = picture.resize((width, height), Image.Resampling.BILINEAR, box)
@@ -170,7 +171,7 @@ def optimise(model: Segmentor, streets: Streets, args: argparse.Namespace) -> No
     plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     groups = [{"params": decay, "weight_decay": 1e-2}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=args.lr)
-    averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(0.995)
+    averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(0.98)
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
     first = restore(args.resume, model, average, optimizer)
     protocol = model.entry.protocol

@@ -19,11 +19,11 @@ def draw_lamp(canvas: Canvas, light: Light, foot: Foot, side: int, height: float
     board = canvas.local(*foot)
     colour, bright = light.lit(painted, FRONT, foot[2]), light.lit(scaled(painted, 1.5), FRONT, foot[2])
     board.box(-0.20, 0, 0.20, 0.9, colour, Label.POLE)
-    board.limb((0, 0.5), (0, height), (0.15, 0.10), colour, Label.POLE)
+    board.limb((0, 0.5), (0, height), (0.17, 0.12), colour, Label.POLE)
     board.limb((-0.04, 0.9), (-0.03, height), (0.03, 0.02), bright)
     reach = -side * 1.9
-    board.limb((0, height), (reach * 0.45, height + 0.42), (0.10, 0.09), colour, Label.POLE)
-    board.limb((reach * 0.45, height + 0.42), (reach, height + 0.5), (0.09, 0.085), colour, Label.POLE)
+    board.limb((0, height), (reach * 0.45, height + 0.42), (0.12, 0.11), colour, Label.POLE)
+    board.limb((reach * 0.45, height + 0.42), (reach, height + 0.5), (0.11, 0.10), colour, Label.POLE)
     board.limb((reach * 0.8, height + 0.44), (reach * 1.25, height + 0.46), (0.13, 0.13), colour, Label.POLE)
     if light.lamps:
         glass = (reach * 1.03, height + 0.36)
@@ -34,9 +34,9 @@ def draw_lamp(canvas: Canvas, light: Light, foot: Foot, side: int, height: float
 def draw_sign(canvas: Canvas, light: Light, dice: Dice, foot: Foot) -> None:
     """A post with one or two signs."""
     board = canvas.local(*foot)
-    height = dice.between(2.3, 2.9)
-    board.limb((0, 0), (0, height), (0.085, 0.085), light.lit(STEEL, FRONT, foot[2]), Label.POLE)
-    size = dice.between(0.42, 0.56)
+    height = dice.between(2.4, 2.9)
+    board.limb((0, 0), (0, height), (0.10, 0.10), light.lit(STEEL, FRONT, foot[2]), Label.POLE)
+    size = dice.between(0.46, 0.62)
     draw_plate(board, light, dice, dice.pick(KINDS), height, size)
     if dice.chance(0.35):
         small = dice.pick(("limit", "parking", "turn"))

@@ -77,20 +77,20 @@ def choose_plan(dice: Dice) -> Plan:
     parking = dice.between(1.9, 2.4)
     half = lanes * lane + parking
     own = dice.whole(0, lanes - 1)
-    crossing = dice.between(13, 30) if dice.chance(0.45) else None
+    crossing = dice.between(12, 21) if dice.chance(0.45) else None
     zebra = None
     if crossing is not None:
         zebra = crossing - dice.between(3.6, 5.0)
     elif dice.chance(0.35):
-        zebra = dice.between(7, 22)
+        zebra = dice.between(7, 15)
     grey = dice.between(0.29, 0.46)
-    light_grey = dice.between(0.50, 0.68)
-    warm = dice.between(-0.02, 0.06)
+    light_grey = dice.between(0.54, 0.74)
+    warm = dice.between(-0.01, 0.08)
     return Plan(
         half=half,
         lane=lane,
         lanes=lanes,
-        pavement=(dice.between(2.8, 5.4), dice.between(2.8, 5.4)),
+        pavement=(dice.between(3.2, 5.6), dice.between(3.2, 5.6)),
         verge=(choose_verge(dice), choose_verge(dice)),
         camera=(own + 0.5) * lane + dice.between(-0.5, 0.5),
         bend=dice.between(-0.0016, 0.0016) if dice.chance(0.55) else 0.0,

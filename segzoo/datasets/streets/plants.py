@@ -137,17 +137,17 @@ def draw_hedge(
 def draw_wall(canvas: Canvas, light: Light, dice: Dice, front: tuple[Pixel, Pixel], height: float) -> None:
     """A garden wall of brick, stone or concrete along the pavement."""
     face = Face(canvas, light, *front)
-    brick: RGB = dice.pick(((0.55, 0.33, 0.26), (0.62, 0.58, 0.52), (0.50, 0.50, 0.50), (0.68, 0.60, 0.48)))
+    brick: RGB = dice.pick(((0.55, 0.33, 0.26), (0.60, 0.36, 0.22), (0.60, 0.56, 0.50), (0.68, 0.60, 0.46)))
     brick = wobble(brick, dice, 0.03)
     face.box((0, face.length), (0, height), brick, Label.WALL)
     courses = max(3, int(height / 0.24))
     for k in range(1, courses):
         up = height * k / courses
-        face.box((0, face.length), (up, up + 0.025), scaled(brick, 0.8))
+        face.box((0, face.length), (up, up + 0.025), scaled(brick, 0.7))
         along = 0.3 if k % 2 else 0.6
         while along < face.length and front[0][1] < 25:
             if face.at(along, 0)[2] < 22:
-                face.box((along, along + 0.03), (up - height / courses, up), scaled(brick, 0.82))
+                face.box((along, along + 0.03), (up - height / courses, up), scaled(brick, 0.72))
             along += 0.6
     cap = [
         face.at(0, height),
@@ -160,5 +160,5 @@ def draw_wall(canvas: Canvas, light: Light, dice: Dice, front: tuple[Pixel, Pixe
     spacing = 3.6
     along = 0.0
     while along < face.length:
-        face.box((along, min(along + 0.45, face.length)), (0, height + 0.22), scaled(brick, 0.92), Label.WALL, out=0.08)
+        face.box((along, min(along + 0.45, face.length)), (0, height + 0.22), scaled(brick, 0.78), Label.WALL, out=0.08)
         along += spacing

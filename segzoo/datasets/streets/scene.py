@@ -136,7 +136,7 @@ def border(scene: Scene, side: int, span: Pixel) -> list[Callable[[], None]]:
     lateral = plan.edge(side) + side * 0.15
     front = ((plan.x(lateral, span[0]), span[0]), (plan.x(lateral, span[1]), span[1]))
     kind = dice.pick(("wall", "wall", "wall", "hedge", "none", "none"))
-    height = dice.between(1.2, 2.4)
+    height = dice.between(1.3, 2.3)
     if kind == "none":
         return []
     scene.shadows.under([*front, *((x + side * 0.4, z) for x, z in front)], height)
@@ -162,15 +162,15 @@ def place_furniture(scene: Scene, side: int) -> None:
     height, spacing = dice.between(5.5, 7.5), dice.between(17, 26)
     z = dice.between(7, 7 + spacing * 0.7)
     lamps = []
-    while z < 65:
+    while z < 48:
         if not plan.crossed(z - 1, z + 1):
             foot = scene.foot(side * (plan.half + 0.5), z)
             scene.shadows.under([(foot[0] - 0.09, z), (foot[0] + 0.09, z), (foot[0], z + 0.1)], height)
             scene.add(z, partial(draw_lamp, scene.canvas, scene.light, foot, side, height, painted))
             lamps.append(z)
         z += spacing
-    for _ in range(dice.whole(1, 3)):
-        z = dice.between(7.5, 24)
+    for _ in range(dice.whole(1, 2)):
+        z = dice.between(7, 17)
         if not plan.crossed(z - 1, z + 1):
             foot = scene.foot(side * (plan.half + dice.between(0.5, 1.0)), z)
             scene.shadows.under([(foot[0] - 0.06, z), (foot[0] + 0.06, z), (foot[0], z + 0.1)], 2.8)
@@ -178,7 +178,7 @@ def place_furniture(scene: Scene, side: int) -> None:
     if dice.chance(0.55):
         gap = dice.between(8, 14)
         z = dice.between(9, 16)
-        while z < 110:
+        while z < 70:
             if not plan.crossed(z - 2, z + 2) and all(abs(z - lamp) > 1.5 for lamp in lamps):
                 tree = plant(scene, scene.foot(side * (plan.half + 0.9), z), dice.between(5.0, 7.5))
                 if tree is not None:
@@ -197,7 +197,7 @@ def place_parked(scene: Scene, side: int) -> None:
     dice, plan = scene.dice, scene.plan
     share = dice.pick((0.0, 0.35, 0.6, 0.85))
     z = dice.between(7.5, 12)
-    while z < 80:
+    while z < 58:
         clear = plan.zebra is None or abs(z - plan.zebra - 1.5) > 5
         if dice.chance(share) and clear and not plan.crossed(z - 4, z + 4):
             heading = plan.yaw(z) + (math.pi if side < 0 else 0.0) + dice.between(-0.03, 0.03)
@@ -213,7 +213,7 @@ def place_traffic(scene: Scene) -> None:
         for k in range(plan.lanes):
             lateral = side * (k + 0.5) * plan.lane
             z = dice.between(10, 24) if side > 0 else dice.between(8, 22)
-            while z < 110:
+            while z < 80:
                 yaw = plan.yaw(z)
                 heading = yaw if side > 0 else yaw + math.pi
                 blocked = plan.zebra is not None and abs(z - plan.zebra - 1.5) < 6.5
@@ -232,13 +232,13 @@ def place_walkers(scene: Scene, side: int) -> None:
     """People on the pavement and bicycles left there."""
     dice, plan = scene.dice, scene.plan
     for _ in range(dice.whole(1, 5)):
-        z = dice.between(7, 28)
+        z = dice.between(6.5, 17)
         near = max(1.0, plan.verge[(side + 1) // 2] + 0.4)
         lateral = side * (plan.half + dice.between(near, plan.pavement[(side + 1) // 2] - 0.4))
         for k in range(dice.pick((1, 1, 2))):
             place_person(scene, scene.foot(lateral + 0.75 * k, z + 0.15 * k), dice.chance(0.35))
-    for _ in range(dice.pick((0, 1, 1, 2))):
-        z = dice.between(7.5, 22)
+    for _ in range(dice.pick((0, 1, 2, 2))):
+        z = dice.between(7, 14)
         foot = scene.foot(side * (plan.half + dice.between(0.9, 1.4)), z)
         yaw, way = dice.between(-0.7, 0.7), dice.pick((-1, 1))
         scene.shadows.touch(
@@ -276,7 +276,7 @@ def place_crossing(scene: Scene) -> None:
                 lateral = dice.between(-plan.half, plan.half)
                 place_person(scene, (plan.x(lateral, z), 0.0, z), True)
     if dice.chance(0.55):
-        z = (plan.zebra + dice.between(0.4, 2.6)) if plan.zebra is not None else dice.between(7.5, 16)
+        z = (plan.zebra + dice.between(0.4, 2.6)) if plan.zebra is not None else dice.between(7.5, 13)
         z = max(z, 7.5)
         foot = (plan.x(dice.between(-plan.half, plan.half), z), 0.0, z)
         scene.shadows.touch(
