@@ -86,6 +86,26 @@ def test_on_the_meta_device_nothing_is_made(name: str) -> None:
     }
 
 
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    model = BUILDERS[name](out_indices=(0, 1, 2) if name in ("vit", "beit", "mae") else (0, 1, 2, 3)).train()
+    sum(feature.square().mean() for feature in model(torch.randn(2, 3, 32, 48))).backward()
+    left = [key for key, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert not left
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_finite_and_near(name: str, dtype: torch.dtype) -> None:
+    model = BUILDERS[name]()
+    x = torch.randn(1, 3, 32, 48)
+    with torch.inference_mode():
+        expected = model(x)[-1]
+        with torch.autocast("cpu", dtype=dtype):
+            found = model(x)[-1]
+    assert (found.float() - expected).abs().max() <= 0.05 * expected.abs().max()
+
+
 @pytest.mark.parametrize("name", ["vit", "swin"])
 def test_any_size_is_completed_with_zeros_to_whole_patches(name: str) -> None:
     model = BUILDERS[name]()
