@@ -32,9 +32,7 @@ class InvertedResidual(nn.Module):
         if expand_ratio != 1:
             layers.append(ConvNormAct(in_channels, hidden, activation=activation))
         layers += [
-            ConvNormAct(
-                hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden, activation=activation
-            ),
+            ConvNormAct(hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden, activation=activation),
             ConvNormAct(hidden, out_channels, activation=None),
         ]
         self.conv = nn.Sequential(*layers)
