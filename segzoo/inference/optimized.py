@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import InputSizeError, OptionError, SegzooError
+from segzoo.inference.deferred import deferred
 from segzoo.inference.folding import fold, watch
 from segzoo.inference.predictor import predict
 
@@ -23,7 +26,7 @@ __all__ = ["OptimizedModel", "Report", "optimize"]
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _SAMPLE_SIDE = 256  # of the picture the network is watched on
-_TRIALS = 3
+_TRIALS = 2
 _MOST_CHANGE = 1e-4  # of the logits, in float32; a batch norm folded wrongly changes them a thousand times more
 
 
@@ -32,6 +35,7 @@ class Report:
     """What was done. ``change``: by how much the logits moved on a sample, relative to their root mean square."""
 
     folded: int
+    deferred: bool
     channels_last: bool
     dtype: torch.dtype
     compiled: bool
@@ -40,6 +44,7 @@ class Report:
 
     def __str__(self) -> str:
         done = [f"{self.folded} batch norms folded"] if self.folded else []
+        done += ["resizes put off"] if self.deferred else []
         done += ["channels last"] if self.channels_last else []
         done += [str(self.dtype).removeprefix("torch.")]
         done += ["compiled on first use"] if self.compiled else []
@@ -58,7 +63,9 @@ class OptimizedModel(nn.Module):
         super().__init__()
         self.network = network
         self.report = report
-        self._run = torch.compile(network.logits) if report.compiled else network.logits
+        self._run = _runner(network, report.deferred)
+        if report.compiled:
+            self._run = torch.compile(self._run)
         super().train(False)
 
     @property
@@ -105,6 +112,10 @@ class OptimizedModel(nn.Module):
         return f"{type(self).__name__}({self.entry.name}: {self.report})"
 
 
+def _runner(network: Segmentor, is_deferred: bool) -> Callable[[Tensor], Tensor]:
+    return functools.partial(deferred, network.logits) if is_deferred else network.logits
+
+
 def optimize(
     model: Segmentor,
     *,
@@ -114,10 +125,11 @@ def optimize(
 ) -> OptimizedModel:
     """A copy of ``model`` that computes the same function faster; ``model`` itself is left as it is.
 
-    Batch norms are folded into the convolutions before them. Weights are laid out channels-last, as
+    Batch norms are folded into the convolutions before them. On a CPU, in float32, channels are mixed before a map is
+    enlarged rather than after it (:mod:`segzoo.inference.deferred`). Weights are laid out channels-last, as
     :func:`~segzoo.inference.predict` then lays out its input, if that is faster here: networks of light convolutions
-    gain by it, wide ones lose. Both only change the order in which float32 sums are rounded: on the networks here,
-    logits move by 1e-8 to 1e-6 of their root mean square. What it was on a sample is measured and stated in
+    gain by it, wide ones lose. All this only changes the order in which float32 sums are rounded: on the networks
+    here, logits move by 1e-8 to 3e-6 of their root mean square. What it was on a sample is measured and stated in
     ``report``, as is the time that all this took: some passes over a picture of 256 x 256.
 
     Args:
@@ -135,19 +147,21 @@ def optimize(
     started = time.perf_counter()
     network = copy.deepcopy(model).to(torch.float32).eval().requires_grad_(False)
     sample, before = _sample(network)
+    put_off = dtype == torch.float32 and sample.device.type == "cpu" and not compile
+    run = _runner(network, put_off)
     folded = fold(network, watch(network, network.logits, sample))
     if channels_last is None:
-        channels_last = _channels_last_is_faster(network, sample)
+        channels_last = _channels_last_is_faster(network, run, sample)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network, sample = network.to(memory_format=layout), sample.to(memory_format=layout)
-    change = _difference(before, _logits(network, sample))
+    change = _difference(before, _logits(run, sample))
     if not change <= _MOST_CHANGE:
         raise SegzooError(f"{model.entry.name}: logits changed by {change:.1e} of their size; use the model as it is")
     if dtype != torch.float32:
         network = network.to(dtype)
-        change = _difference(before, _logits(network, sample.to(dtype)))
+        change = _difference(before, _logits(run, sample.to(dtype)))
     seconds = time.perf_counter() - started
-    return OptimizedModel(network, Report(folded, channels_last, dtype, compile, change, seconds))
+    return OptimizedModel(network, Report(folded, put_off, channels_last, dtype, compile, change, seconds))
 
 
 def _sample(model: Segmentor) -> tuple[Tensor, Tensor]:
@@ -160,7 +174,7 @@ def _sample(model: Segmentor) -> tuple[Tensor, Tensor]:
         coarse = torch.randn(1, 3, max(height // 16, 1), max(width // 16, 1), generator=generator)
         sample = F.interpolate(coarse, (height, width), mode="bilinear").to(device)
         try:
-            return sample, _logits(model, sample)
+            return sample, _logits(model.logits, sample)
         except InputSizeError:
             if most == max(crop):
                 raise
@@ -168,11 +182,11 @@ def _sample(model: Segmentor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def _logits(model: Segmentor, sample: Tensor) -> Tensor:
-    return model.logits(sample).float()
+def _logits(run: Callable[[Tensor], Tensor], sample: Tensor) -> Tensor:
+    return run(sample).float()
 
 
-def _channels_last_is_faster(model: Segmentor, sample: Tensor) -> bool:
+def _channels_last_is_faster(model: Segmentor, run: Callable[[Tensor], Tensor], sample: Tensor) -> bool:
     """Time both layouts, by turns; each is judged by its fastest run."""
     layouts = (torch.contiguous_format, torch.channels_last)
     best = [float("inf")] * 2
@@ -181,10 +195,10 @@ def _channels_last_is_faster(model: Segmentor, sample: Tensor) -> bool:
             model.to(memory_format=layout)
             x = sample.to(memory_format=layout)
             if trial == 0:
-                _logits(model, x)
+                _logits(run, x)
             _wait(sample.device)
             started = time.perf_counter()
-            _logits(model, x)
+            _logits(run, x)
             _wait(sample.device)
             best[i] = min(best[i], time.perf_counter() - started)
     return best[1] < best[0]

@@ -98,7 +98,9 @@ def test_networks_compute_the_same(name: str) -> None:
 
 def test_what_was_done_is_told() -> None:
     ready = optimize(Tiny(WHOLE), channels_last=True)
-    assert repr(ready).startswith(f"OptimizedModel({ready.entry.name}: channels last, float32; logits moved by")
+    assert repr(ready).startswith(
+        f"OptimizedModel({ready.entry.name}: resizes put off, channels last, float32; logits moved by"
+    )
     assert "took" in repr(ready)
     assert 0 <= ready.report.change < 1e-5
     assert ready.report.seconds > 0

@@ -1,0 +1,234 @@
+"""Convolutions moved before the resizes that feed them.
+
+Heads bring coarse maps to the size of a fine one, join them and convolve: most of that work is on values that the
+resize made up. Bilinear resizing acts on every channel alike and a convolution of stride 1 is a sum over channels and
+taps, so the channels can be mixed at the coarse size and each tap's result resized and shifted instead: the same sum
+in another order, exact but for rounding, and the multiplications shrink by the resize's ratio.
+
+While :class:`Deferring` is active a bilinear resize gives a :class:`Resized`, which has a shape but no values yet.
+Joining and convolving it keep it so; whatever else reads it makes the values first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["Deferring", "Joined", "Resized", "deferred"]
+
+_LARGEST = 128  # side of a map up to which its resize is cheap as a product of dense matrices
+_GAIN = 2  # by how much multiplications must shrink for a convolution to be moved
+_bilinear = torch.ops.aten.upsample_bilinear2d.default  # what interpolate calls, and Deferring does not put off
+_QUERIES = ("__get__", "size", "dim", "numel", "is_floating_point", "is_contiguous")
+
+
+class _Lazy(Tensor):
+    """A map (N, C, H, W) that is known but not computed."""
+
+    @staticmethod
+    def __new__(cls, like: Tensor, shape: Sequence[int], *args: Any) -> Any:
+        return Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=like.dtype, device=like.device)
+
+    def dense(self) -> Tensor:
+        raise NotImplementedError
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _QUERIES:
+            return super().__torch_function__(func, types, args, kwargs)
+        if func is torch.cat:
+            joined = _join(*args, **kwargs)
+            if joined is not None:
+                return joined
+        if func is torch.conv2d and isinstance(args[0], _Lazy):
+            convolved = _convolve(*args, **kwargs)
+            if convolved is not None:
+                return convolved
+        return func(*_made(args), **_made(kwargs))
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]  # torch declares it as an instance's method
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return func(*_made(args), **_made(kwargs or {}))
+
+
+class Resized(_Lazy):
+    """``source`` (N, C, h, w) resized to (N, C, H, W)."""
+
+    def __init__(self, source: Tensor, shape: Sequence[int], align_corners: bool) -> None:
+        self.source, self.align_corners = source, align_corners
+        self._dense: Tensor | None = None
+
+    def dense(self) -> Tensor:
+        if self._dense is None:
+            self._dense = self.resize(self.source)
+        return self._dense
+
+    def resize(self, x: Tensor) -> Tensor:
+        """``x`` (N, any, h, w) at the size of this map."""
+        if max(x.shape[2:]) > _LARGEST or (
+            x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        ):
+            return _bilinear(x, self.shape[2:], self.align_corners)
+        # torch's own kernel takes ten times as long as a copy on this layout; the same sums as two products do not
+        return _weights(self, 2, [0]).to(x.dtype) @ (x @ _weights(self, 3, [0]).to(x.dtype).T)
+
+
+class Joined(_Lazy):
+    """``parts``, some of them resized, side by side along the channels."""
+
+    def __init__(self, like: Tensor, shape: Sequence[int], parts: list[Tensor]) -> None:
+        self.parts = parts
+        self._dense: Tensor | None = None
+
+    def dense(self) -> Tensor:
+        if self._dense is None:
+            self._dense = torch.cat(_made(self.parts), 1)
+        return self._dense
+
+
+class Deferring(TorchFunctionMode):
+    """While active, bilinear enlargements are put off. Values that leave the context must be dense."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.interpolate:
+            resized = _defer(*args, **kwargs)
+            if resized is not None:
+                return resized
+        return func(*args, **kwargs)
+
+
+def deferred(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``function(x)`` with its enlargements put off; the result is dense."""
+    with Deferring():
+        out = function(x)
+    made: Tensor = _made(out)
+    return made
+
+
+def _made(value: Any) -> Any:
+    """``value`` with the values of every lazy map in it."""
+    if isinstance(value, _Lazy):
+        return value.dense()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_made(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _made(item) for key, item in value.items()}
+    return value
+
+
+def _defer(
+    input: Tensor,
+    size: Sequence[int] | None = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Resized | None:
+    """A deferred enlargement, or None where it is to be done at once. The arguments are those of ``interpolate``."""
+    if mode != "bilinear" or antialias or not isinstance(size, (tuple, list)) or isinstance(input, _Lazy):
+        return None
+    if size[0] * size[1] < 2 * input.shape[2] * input.shape[3]:
+        return None
+    return Resized(input, (*input.shape[:2], *size), bool(align_corners))
+
+
+def _join(tensors: Sequence[Tensor], dim: int = 0) -> Joined | None:
+    if dim not in (1, -3) or any(t.ndim != 4 for t in tensors):
+        return None
+    parts = [p for t in tensors for p in (t.parts if isinstance(t, Joined) else [t])]
+    return Joined(parts[0], (parts[0].shape[0], sum(p.shape[1] for p in parts), *parts[0].shape[2:]), parts)
+
+
+def _convolve(
+    x: Resized | Joined,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor | None:
+    """The convolution of a lazy map, or None where it is to be computed on its values."""
+    taps, step = weight.shape[2:], _both(dilation)
+    keeps_size = not isinstance(padding, str) and all(
+        2 * p == d * (k - 1) for p, d, k in zip(_both(padding), step, taps, strict=True)
+    )
+    if groups != 1 or _both(stride) != (1, 1) or not keeps_size:
+        return None
+    parts = x.parts if isinstance(x, Joined) else [x]
+    dense: list[tuple[Tensor, Tensor]] = []
+    coarse: list[tuple[Resized, Tensor]] = []
+    for part, kernel in zip(parts, weight.split([p.shape[1] for p in parts], 1), strict=True):
+        if isinstance(part, Resized) and _is_worth_it(part, kernel):
+            coarse.append((part, kernel))
+        else:
+            dense.append((_made(part), kernel))
+    if not coarse:
+        return None
+    if dense:
+        fine, kernel = (torch.cat(each, 1) if len(each) > 1 else each[0] for each in zip(*dense, strict=True))
+        out = F.conv2d(fine, kernel, bias, 1, padding, dilation)
+    else:
+        out = _mixed(*coarse.pop(), step)
+        out = out if bias is None else out.add_(bias.view(1, -1, 1, 1))
+    for part, kernel in coarse:
+        out.add_(_mixed(part, kernel, step))
+    return out
+
+
+def _both(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _is_worth_it(part: Resized, kernel: Tensor) -> bool:
+    """Whether mixing at the source's size, and resizing what comes of it, is less work."""
+    outputs, channels, down, across = kernel.shape
+    (height, width), (tall, wide) = part.source.shape[2:], part.shape[2:]
+    if down * across == 1:
+        return outputs <= channels  # else more is resized than before
+    if max(height, width) > _LARGEST:
+        return False
+    direct = channels * down * across * tall * wide
+    moved = channels * down * across * height * width + down * height * wide * (across * width + tall)
+    return moved * _GAIN <= direct
+
+
+def _mixed(part: Resized, kernel: Tensor, step: tuple[int, int]) -> Tensor:
+    """The convolution of ``part`` alone: the channels mixed at its source's size, for each tap."""
+    outputs, channels, down, across = kernel.shape
+    if down * across == 1:
+        return part.resize(F.conv2d(part.source, kernel))
+    batch, _, height, width = part.source.shape
+    mixed = kernel.permute(2, 3, 0, 1).reshape(-1, channels) @ part.source.flatten(2)
+    mixed = mixed.view(batch, down, across, outputs, height, width).permute(0, 3, 1, 4, 2, 5)
+    mixed = mixed.reshape(batch, outputs, down * height, across * width)
+    rows, cols = ([d * (i - k // 2) for i in range(k)] for d, k in zip(step, (down, across), strict=True))
+    return _weights(part, 2, rows).to(mixed.dtype) @ (mixed @ _weights(part, 3, cols).to(mixed.dtype).T)
+
+
+def _weights(part: Resized, axis: int, shifts: list[int]) -> Tensor:
+    """How the source's positions along ``axis`` weigh in every position of the resized map, shifted by each of
+    ``shifts`` and nothing where that lies outside: (size, shifts * source's size)."""
+    size_in, size_out = part.source.shape[axis], part.shape[axis]
+    eye = torch.eye(size_in, device=part.source.device)[None, :, :, None]
+    weights = _bilinear(eye, (size_out, 1), part.align_corners)[0, :, :, 0].T
+    out = weights.new_zeros(size_out, len(shifts), size_in)
+    for tap, shift in enumerate(shifts):
+        low, high = max(0, -shift), min(size_out, size_out - shift)
+        if high > low:
+            out[low:high, tap] = weights[low + shift : high + shift]
+    return out.flatten(1)
