@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segzoo.heads.base import DecodeHead
 from segzoo.layers.conv import ConvNormAct
+from segzoo.layers.norm import LayerNorm2d
 
 __all__ = ["SETRMLAHead", "SETRUPHead"]
 
@@ -45,7 +46,7 @@ class SETRUPHead(DecodeHead):
             align_corners=align_corners,
         )
         (width,) = self.in_channels
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm = LayerNorm2d(width, eps=1e-6)
         self.up_convs = nn.Sequential(
             *(
                 nn.Sequential(
@@ -57,8 +58,7 @@ class SETRUPHead(DecodeHead):
         )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        x = self.norm(self.merge(features).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return self.classify(self.up_convs(x))
+        return self.classify(self.up_convs(self.norm(self.merge(features))))
 
 
 class SETRMLAHead(DecodeHead):

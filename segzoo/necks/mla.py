@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from segzoo.layers.conv import ConvNormAct
+from segzoo.layers.norm import LayerNorm2d
 
 __all__ = ["MLAModule", "MLANeck"]
 
@@ -38,12 +39,8 @@ class MLANeck(nn.Module):
         super().__init__()
         self.channels = (out_channels,) * len(in_channels)
         self.strides = tuple(reversed(in_strides))
-        self.norm = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for width in in_channels)
+        self.norm = nn.ModuleList(LayerNorm2d(width, eps=1e-6) for width in in_channels)
         self.mla = MLAModule(in_channels, out_channels)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        normed = [
-            norm(feature.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-            for norm, feature in zip(self.norm, features, strict=True)
-        ]
-        return self.mla(normed)
+        return self.mla([norm(feature) for norm, feature in zip(self.norm, features, strict=True)])
