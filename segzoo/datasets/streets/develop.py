@@ -17,7 +17,6 @@ GRAIN = {  # how rough a surface is: strength of the fine and of the broad textu
     Label.ROAD: (0.055, 0.16),
     Label.SIDEWALK: (0.045, 0.12),
     Label.BUILDING: (0.030, 0.08),
-    Label.WALL: (0.045, 0.12),
     Label.VEGETATION: (0.090, 0.13),
     Label.TERRAIN: (0.110, 0.20),
     Label.CAR: (0.008, 0.02),

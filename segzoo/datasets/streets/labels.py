@@ -13,17 +13,16 @@ class Label(IntEnum):
     ROAD = 0
     SIDEWALK = 1
     BUILDING = 2
-    WALL = 3
-    POLE = 4
-    TRAFFIC_LIGHT = 5
-    TRAFFIC_SIGN = 6
-    VEGETATION = 7
-    TERRAIN = 8
-    SKY = 9
-    PERSON = 10
-    CAR = 11
-    BUS = 12
-    BICYCLE = 13
+    POLE = 3
+    TRAFFIC_LIGHT = 4
+    TRAFFIC_SIGN = 5
+    VEGETATION = 6
+    TERRAIN = 7
+    SKY = 8
+    PERSON = 9
+    CAR = 10
+    BUS = 11
+    BICYCLE = 12
 
     @property
     def title(self) -> str:

@@ -19,13 +19,13 @@ TOPS: tuple[RGB, ...] = (
     (0.74, 0.18, 0.18),
     (0.20, 0.34, 0.62),
     (0.90, 0.88, 0.84),
-    (0.22, 0.24, 0.28),
+    (0.32, 0.34, 0.40),
     (0.86, 0.66, 0.22),
     (0.24, 0.46, 0.34),
     (0.60, 0.36, 0.54),
     (0.50, 0.48, 0.42),
 )
-LEGS: tuple[RGB, ...] = ((0.16, 0.20, 0.32), (0.15, 0.15, 0.17), (0.50, 0.44, 0.34), (0.34, 0.36, 0.40))
+LEGS: tuple[RGB, ...] = ((0.16, 0.20, 0.32), (0.24, 0.24, 0.27), (0.50, 0.44, 0.34), (0.38, 0.40, 0.44))
 FRAMES: tuple[RGB, ...] = (
     (0.70, 0.14, 0.14),
     (0.12, 0.32, 0.56),
@@ -40,13 +40,18 @@ def facing(light: Light) -> Foot:
     return (0.35 if light.sun[0] > 0 else -0.35, 0.35, -0.8)
 
 
+def lamplight(light: Light) -> float:
+    """How much brighter people are than the dusk around them: they walk under the lamps."""
+    return 1.35 if light.lamps else 1.0
+
+
 def draw_person(canvas: Canvas, light: Light, dice: Dice, foot: Foot, height: float, sideways: bool) -> None:
     """Somebody walking: `sideways` across the picture, otherwise towards or away from the camera."""
     board = canvas.local(*foot)
     normal = facing(light)
 
     def tone(albedo: RGB, shade: float = 1.0) -> Colour:
-        return light.lit(scaled(albedo, shade), normal, foot[2])
+        return light.lit(scaled(albedo, shade * lamplight(light)), normal, foot[2])
 
     skin, hair = dice.pick(SKIN), dice.pick(HAIR)
     top, legs = wobble(dice.pick(TOPS), dice, 0.04), wobble(dice.pick(LEGS), dice, 0.03)
@@ -55,21 +60,21 @@ def draw_person(canvas: Canvas, light: Light, dice: Dice, foot: Foot, height: fl
     way = dice.pick((-1, 1))
     stride = dice.between(0.16, 0.32) * s * way if sideways else dice.between(0.06, 0.11) * s
     hip, shoulder = 0.88 * s, 1.42 * s
-    wide = 0.17 * s if sideways else 0.23 * s
+    wide = 0.20 * s if sideways else 0.26 * s
     kept = Label.PERSON
     swing = -stride * 0.9 if sideways else 0.05 * s
     arm_far = (0.02 * s - swing, 0.86 * s) if sideways else (wide + 0.05 * s, 0.84 * s)
     shoulder_far = (0.0, shoulder - 0.05 * s) if sideways else (wide * 0.9, shoulder - 0.06 * s)
-    board.limb(shoulder_far, arm_far, (0.065 * s, 0.05 * s), tone(top, 0.75), kept)
+    board.limb(shoulder_far, arm_far, (0.08 * s, 0.065 * s), tone(top, 0.75), kept)
     for sign, shade in ((-1, 0.78), (1, 1.0)):
         x = sign * stride
         root = (0.0, hip) if sideways else (sign * 0.08 * s, hip)
         knee = (x * 0.55 + (0.04 * s * way if sideways else sign * 0.07 * s), 0.46 * s)
         ankle = (x if sideways else sign * 0.09 * s, 0.07 * s)
-        board.limb(root, knee, (0.10 * s, 0.075 * s), tone(legs, shade), kept)
-        board.limb(knee, ankle, (0.075 * s, 0.055 * s), tone(legs, shade * 0.95), kept)
+        board.limb(root, knee, (0.12 * s, 0.10 * s), tone(legs, shade), kept)
+        board.limb(knee, ankle, (0.10 * s, 0.075 * s), tone(legs, shade * 0.95), kept)
         toe = (ankle[0] + (0.11 * s * way if sideways else 0.0), 0.045 * s)
-        board.limb(ankle, toe, (0.06 * s, 0.045 * s), tone((0.14, 0.11, 0.10)), kept)
+        board.limb(ankle, toe, (0.075 * s, 0.055 * s), tone((0.14, 0.11, 0.10)), kept)
     if bag:
         board.box(-wide - 0.06 * s, 0.98 * s, -wide + 0.14 * s, 1.34 * s, tone((0.30, 0.22, 0.16)), kept)
     hem = 0.62 * s if coat else hip - 0.06 * s
@@ -87,8 +92,8 @@ def draw_person(canvas: Canvas, light: Light, dice: Dice, foot: Foot, height: fl
         board.shape(dark_half, tone(top, 0.86))
     near = (swing, 0.86 * s) if sideways else (-wide - 0.05 * s, 0.84 * s)
     near_shoulder = (0.0, shoulder - 0.05 * s) if sideways else (-wide * 0.9, shoulder - 0.06 * s)
-    board.limb(near_shoulder, near, (0.07 * s, 0.05 * s), tone(top, 1.08), kept)
-    board.disc(*near, 0.05 * s, tone(skin), kept)
+    board.limb(near_shoulder, near, (0.085 * s, 0.065 * s), tone(top, 1.08), kept)
+    board.disc(*near, 0.06 * s, tone(skin), kept)
     board.limb((0, shoulder), (0, shoulder + 0.1 * s), (0.06 * s, 0.055 * s), tone(skin, 0.9), kept)
     head(board, (0.0, shoulder + 0.22 * s), s, tone(skin), tone(hair), sideways * way)
 
@@ -96,9 +101,9 @@ def draw_person(canvas: Canvas, light: Light, dice: Dice, foot: Foot, height: fl
 def head(board: Board, middle: tuple[float, float], s: float, skin: Colour, hair: Colour, way: int) -> None:
     """A head; `way` is where it looks: -1 left, 1 right, 0 away from the camera."""
     x, y = middle
-    board.disc(x, y, (0.11 * s, 0.135 * s), hair, Label.PERSON)
+    board.disc(x, y, (0.13 * s, 0.15 * s), hair, Label.PERSON)
     if way:
-        board.disc(x + way * 0.035 * s, y - 0.035 * s, (0.085 * s, 0.1 * s), skin)
+        board.disc(x + way * 0.035 * s, y - 0.035 * s, (0.10 * s, 0.115 * s), skin)
 
 
 def draw_bicycle(canvas: Canvas, light: Light, dice: Dice, foot: Foot, way: int, yaw: float) -> None:
@@ -150,7 +155,7 @@ def draw_cyclist(canvas: Canvas, light: Light, dice: Dice, foot: Foot, way: int)
     normal = facing(light)
 
     def tone(albedo: RGB, shade: float = 1.0) -> Colour:
-        return light.lit(scaled(albedo, shade), normal, foot[2])
+        return light.lit(scaled(albedo, shade * lamplight(light)), normal, foot[2])
 
     skin, top = dice.pick(SKIN), wobble(dice.pick(TOPS), dice, 0.04)
     legs, helmet = dice.pick(LEGS), dice.pick(TOPS)
@@ -160,13 +165,13 @@ def draw_cyclist(canvas: Canvas, light: Light, dice: Dice, foot: Foot, way: int)
         ((0.16 * way, 0.78), (0.02 * way, 0.36), 0.75),
         ((0.2 * way, 0.66), (-0.1 * way, 0.24), 1.0),
     ):
-        board.limb(hip, knee, (0.1, 0.08), tone(legs, shade), kept)
-        board.limb(knee, ankle, (0.075, 0.055), tone(legs, shade * 0.95), kept)
+        board.limb(hip, knee, (0.12, 0.10), tone(legs, shade), kept)
+        board.limb(knee, ankle, (0.10, 0.075), tone(legs, shade * 0.95), kept)
         board.limb(ankle, (ankle[0] + 0.14 * way, ankle[1] - 0.02), (0.055, 0.04), tone((0.1, 0.1, 0.1)), kept)
-    board.limb(hip, shoulder, (0.15, 0.16), tone(top), kept)
+    board.limb(hip, shoulder, (0.17, 0.18), tone(top), kept)
     elbow = (0.3 * way, 1.16)
-    board.limb(shoulder, elbow, (0.065, 0.055), tone(top, 1.1), kept)
+    board.limb(shoulder, elbow, (0.085, 0.07), tone(top, 1.1), kept)
     board.limb(elbow, (0.38 * way, 1.0), (0.05, 0.045), tone(skin), kept)
     board.limb(shoulder, (0.17 * way, 1.6), (0.06, 0.06), tone(skin, 0.9), kept)
-    board.disc(0.2 * way, 1.70, (0.11, 0.13), tone(skin), kept)
-    board.disc(0.19 * way, 1.76, (0.13, 0.1), tone(helmet), kept)
+    board.disc(0.2 * way, 1.70, (0.125, 0.14), tone(skin), kept)
+    board.disc(0.19 * way, 1.76, (0.145, 0.11), tone(helmet), kept)

@@ -40,12 +40,12 @@ def draw_tree(
     thick = 0.028 * height
     fork = height * 0.42
     board.limb((0, 0), (0, fork), (thick, thick * 0.7), bark, Label.VEGETATION)
-    for lean in (-0.5, 0.1, 0.55):
-        tip = (lean * height * 0.3, height * 0.62)
-        board.limb((0, fork * 0.8), tip, (thick * 0.6, thick * 0.25), bark, Label.VEGETATION)
     if dice.chance(0.22):
         conifer(canvas, light, dice, (x, y, z), height, leaves)
         return
+    for lean in (-0.5, 0.1, 0.55):
+        tip = (lean * height * 0.3, height * 0.62)
+        board.limb((0, fork * 0.8), tip, (thick * 0.6, thick * 0.25), bark, Label.VEGETATION)
     radius = height * dice.between(0.25, 0.31)
     middle = height * 0.66
     lean = 0.35 if light.sun[0] > 0 else -0.35
@@ -139,7 +139,7 @@ def draw_wall(canvas: Canvas, light: Light, dice: Dice, front: tuple[Pixel, Pixe
     face = Face(canvas, light, *front)
     brick: RGB = dice.pick(((0.55, 0.33, 0.26), (0.60, 0.36, 0.22), (0.60, 0.56, 0.50), (0.68, 0.60, 0.46)))
     brick = wobble(brick, dice, 0.03)
-    face.box((0, face.length), (0, height), brick, Label.WALL)
+    face.box((0, face.length), (0, height), brick, Label.BUILDING)
     courses = max(3, int(height / 0.24))
     for k in range(1, courses):
         up = height * k / courses
@@ -155,10 +155,10 @@ def draw_wall(canvas: Canvas, light: Light, dice: Dice, front: tuple[Pixel, Pixe
         face.at(face.length, height, -0.35),
         face.at(0, height, -0.35),
     ]
-    canvas.polygon(cap, light.lit(scaled(brick, 1.15), (0, 1, 0), front[0][1]), Label.WALL)
-    face.box((0, face.length), (height - 0.1, height + 0.06), scaled(brick, 1.18), Label.WALL, out=0.05)
+    canvas.polygon(cap, light.lit(scaled(brick, 1.15), (0, 1, 0), front[0][1]), Label.BUILDING)
+    face.box((0, face.length), (height - 0.1, height + 0.06), scaled(brick, 1.18), Label.BUILDING, out=0.05)
     spacing = 3.6
     along = 0.0
     while along < face.length:
-        face.box((along, min(along + 0.45, face.length)), (0, height + 0.22), scaled(brick, 0.78), Label.WALL, out=0.08)
+        face.box((along, min(along + 0.45, face.length)), (0, height + 0.22), scaled(brick, 0.78), Label.BUILDING, out=0.08)
         along += spacing

@@ -136,7 +136,7 @@ def border(scene: Scene, side: int, span: Pixel) -> list[Callable[[], None]]:
     lateral = plan.edge(side) + side * 0.15
     front = ((plan.x(lateral, span[0]), span[0]), (plan.x(lateral, span[1]), span[1]))
     kind = dice.pick(("wall", "wall", "wall", "hedge", "none", "none"))
-    height = dice.between(1.3, 2.3)
+    height = dice.between(1.5, 2.3)
     if kind == "none":
         return []
     scene.shadows.under([*front, *((x + side * 0.4, z) for x, z in front)], height)
