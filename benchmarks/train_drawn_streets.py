@@ -36,7 +36,7 @@ from segzoo.segmentor import Segmentor
 
 SIZE = (512, 1024)
 CROP = (320, 640)
-ZOOM = 2.1  # a crop shows from the whole picture to a part this much smaller
+ZOOM = (1.25, 2.1)  # a crop shows a part of the picture that is this much smaller: its own scale is 1.6
 LOSS_STRIDE = 2  # the loss is taken on every second pixel: a quarter of the cost, the same boundaries
 
 
@@ -97,7 +97,7 @@ class Streets:
     def crop(self, picture: Image.Image, labels: Image.Image) -> tuple[np.ndarray, np.ndarray]:
         """One crop, mirrored or not, in other colours: float32 (H, W, 3), 0 to 255, and uint8 (H, W)."""
         rng, (height, width) = self.rng, CROP
-        zoom = math.exp(rng.uniform(0.0, math.log(ZOOM)))
+        zoom = math.exp(rng.uniform(math.log(ZOOM[0]), math.log(ZOOM[1])))
         tall, wide = picture.height / zoom, picture.width / zoom
         top, left = rng.uniform(0, picture.height - tall), rng.uniform(0, picture.width - wide)
         box = (left, top, left + wide, top + tall)
