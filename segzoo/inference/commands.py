@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from segzoo.inference.optimized import OptimizedModel
     from segzoo.inference.result import Segmentation
     from segzoo.inference.stream import Outcome
     from segzoo.model import Model
 
 __all__ = ["add_commands"]
+
+_WORTH_PREPARING = 8  # pictures, from which on preparing the model takes less time than it saves
 
 _EXAMPLES = """\
 examples:
@@ -61,6 +64,9 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--threshold", type=float, metavar="P", help="of models with a single channel (0.3)")
     group.add_argument("--batch-size", type=int, metavar="N", help="windows that go through the network at once")
+    group.add_argument(
+        "--as-published", action="store_true", help="do not prepare the network, which rounds otherwise but is faster"
+    )
     group.add_argument("--device", metavar="DEVICE", help="such as cpu or cuda:1 (default: a GPU if there is one)")
 
 
@@ -117,7 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         jobs = [stream.Job(source, Path(args.out or f"{source.stem}_{args.kind}.png"))]
         if jobs[0].target.is_dir():
             jobs = stream.plan(found, jobs[0].target)
-    model = _load(args)
+    model = _load(args, prepare=len(jobs) >= _WORTH_PREPARING)
     outcomes = stream.run(
         jobs,
         functools.partial(_segment, model, args),
@@ -144,7 +150,7 @@ def _run_tiled(args: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         predict_raster(
-            _load(args),
+            _load(args, prepare=True),
             args.inputs[0],
             args.out,
             crop_size=args.crop,
@@ -156,16 +162,17 @@ def _run_tiled(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(args: argparse.Namespace) -> Model:
+def _load(args: argparse.Namespace, *, prepare: bool) -> Model | OptimizedModel:
     import torch
 
     import segzoo
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return segzoo.load(args.model, weights=args.weights, device=device)
+    model = segzoo.load(args.model, weights=args.weights, device=device)
+    return model.optimize() if prepare and not args.as_published else model
 
 
-def _segment(model: Model, args: argparse.Namespace, pixels: np.ndarray) -> Segmentation:
+def _segment(model: Model | OptimizedModel, args: argparse.Namespace, pixels: np.ndarray) -> Segmentation:
     return model.predict(
         pixels,
         args.mode,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 import torch
@@ -18,16 +18,35 @@ from segzoo.inference.result import Segmentation
 from segzoo.inference.views import Network, Pixels, View
 
 if TYPE_CHECKING:
-    from segzoo.segmentor import Segmentor
+    from segzoo.index import Entry
 
-__all__ = ["class_table", "predict", "predict_bands"]
+__all__ = ["Predictor", "class_table", "predict", "predict_bands"]
 
 _BATCH_ON_ACCELERATOR = 8
 
 
+class Predictor(Protocol):
+    """What prediction asks of a model: a :class:`~segzoo.segmentor.Segmentor`, or one prepared by ``optimize``."""
+
+    @property
+    def entry(self) -> Entry: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def align_corners(self) -> bool: ...
+    def logits(self, x: torch.Tensor, /) -> torch.Tensor: ...
+    def modules(self) -> Iterator[torch.nn.Module]: ...
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+    def eval(self) -> Any: ...
+
+
 @overload
 def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str, but matches here first
-    model: Segmentor,
+    model: Predictor,
     image: ImageLike,
     mode: Mode | None = None,
     *,
@@ -45,7 +64,7 @@ def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str, bu
 
 @overload
 def predict(
-    model: Segmentor,
+    model: Predictor,
     image: Sequence[ImageLike],
     mode: Mode | None = None,
     *,
@@ -62,7 +81,7 @@ def predict(
 
 
 def predict(
-    model: Segmentor,
+    model: Predictor,
     image: ImageLike | Sequence[ImageLike],
     mode: Mode | None = None,
     *,
@@ -134,7 +153,7 @@ def _read(image: ImageLike, channel_order: ChannelOrder, place: int) -> np.ndarr
         raise ImageError(f"picture {place} of the list: {error}") from None
 
 
-def _segment(model: Segmentor, pixels: np.ndarray, options: Options, keep_planes: bool) -> Segmentation:
+def _segment(model: Predictor, pixels: np.ndarray, options: Options, keep_planes: bool) -> Segmentation:
     names, colours = class_table(model)
     planes: np.ndarray | None = None
     mask = np.empty(pixels.shape[:2], np.uint8 if len(names) <= 256 else np.uint16)
@@ -150,7 +169,7 @@ def _segment(model: Segmentor, pixels: np.ndarray, options: Options, keep_planes
     return Segmentation(mask, names, colours, planes, pixels)
 
 
-def class_table(model: Segmentor) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+def class_table(model: Predictor) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
     """Names and colours of the labels: the model's classes, and what is none where it has a single one."""
     if model.num_classes > 1:
         return model.classes, model.palette
@@ -158,7 +177,7 @@ def class_table(model: Segmentor) -> tuple[tuple[str, ...], tuple[tuple[int, int
 
 
 @torch.inference_mode()
-def predict_bands(model: Segmentor, pixels: Pixels, options: Options) -> Iterator[tuple[int, np.ndarray]]:
+def predict_bands(model: Predictor, pixels: Pixels, options: Options) -> Iterator[tuple[int, np.ndarray]]:
     """Labels of ``pixels`` (H, W, 3 uint8) as (first row, labels (rows, W) int16), from top to bottom.
 
     For pictures that do not fit in memory: ``pixels`` may be a memory map, or anything with a shape whose rows can be
@@ -170,7 +189,7 @@ def predict_bands(model: Segmentor, pixels: Pixels, options: Options) -> Iterato
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def _evaluating(model: Predictor) -> Iterator[None]:
     """Evaluation mode; each module's own mode is put back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -181,7 +200,7 @@ def _evaluating(model: torch.nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _views(model: Segmentor, pixels: Pixels, options: Options) -> list[View]:
+def _views(model: Predictor, pixels: Pixels, options: Options) -> list[View]:
     network = _network(model, options)
     height, width = pixels.shape[:2]
     views = []
@@ -197,7 +216,7 @@ def _views(model: Segmentor, pixels: Pixels, options: Options) -> list[View]:
     return views
 
 
-def _network(model: Segmentor, options: Options) -> Network:
+def _network(model: Predictor, options: Options) -> Network:
     weight = next(model.parameters(), torch.empty(0))
     default = 1 if weight.device.type == "cpu" else _BATCH_ON_ACCELERATOR
     protocol = model.entry.protocol

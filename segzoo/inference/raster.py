@@ -6,16 +6,13 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from segzoo.errors import ImageError, OptionError, SegzooError
 from segzoo.inference.options import Size, resolve
-from segzoo.inference.predictor import class_table, predict_bands
-
-if TYPE_CHECKING:
-    from segzoo.segmentor import Segmentor
+from segzoo.inference.predictor import Predictor, class_table, predict_bands
 
 __all__ = ["predict_raster"]
 
@@ -37,7 +34,7 @@ class _Rows:
 
 
 def predict_raster(
-    model: Segmentor,
+    model: Predictor,
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
@@ -130,7 +127,7 @@ def _profile(raster: Any) -> dict[str, Any]:
     }
 
 
-def _colours(model: Segmentor) -> dict[int, tuple[int, int, int, int]]:
+def _colours(model: Predictor) -> dict[int, tuple[int, int, int, int]]:
     names, palette = class_table(model)
     if len(names) > _NO_DATA:
         raise OptionError(f"a raster of classes has room for {_NO_DATA}, the model has {len(names)}")
