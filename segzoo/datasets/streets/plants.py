@@ -160,5 +160,7 @@ def draw_wall(canvas: Canvas, light: Light, dice: Dice, front: tuple[Pixel, Pixe
     spacing = 3.6
     along = 0.0
     while along < face.length:
-        face.box((along, min(along + 0.45, face.length)), (0, height + 0.22), scaled(brick, 0.78), Label.BUILDING, out=0.08)
+        face.box(
+            (along, min(along + 0.45, face.length)), (0, height + 0.22), scaled(brick, 0.78), Label.BUILDING, out=0.08
+        )
         along += spacing
