@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.parity import GOLDEN, TOLERANCE, compare, fill, image, names
 from segzoo.build import build
 from segzoo.errors import InputSizeError
-from segzoo.index import default_index, find
+from segzoo.index import Entry, default_index, find
 from segzoo.layers.resize import resize
 from segzoo.segmentor import Segmentor
 
@@ -29,18 +29,20 @@ def parameters(name: str) -> int:
     return int(about["parameters"])
 
 
-def smallest_of_each_method() -> list[str]:
-    by_method: dict[str, str] = {}
+def smallest(kind: Callable[[Entry], Hashable]) -> list[str]:
+    """The architecture with the fewest parameters of each kind."""
+    found: dict[Hashable, str] = {}
     for name in names():
-        method = find(name).method
-        if method not in by_method or parameters(name) < parameters(by_method[method]):
-            by_method[method] = name
-    return sorted(by_method.values())
+        key = kind(find(name))
+        if key not in found or parameters(name) < parameters(found[key]):
+            found[key] = name
+    return sorted(found.values())
 
 
-SMALLEST = smallest_of_each_method()
-# One architecture a method always; the others as long as the machine has the time.
-ALL = [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.large) for name in names()]
+SMALLEST = smallest(lambda entry: entry.method)
+FAMILIES = smallest(lambda entry: (entry.method, entry.architecture.backbone.type))
+# One architecture of each method on each backbone always; the others as long as the machine has the time.
+ALL = [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.large) for name in names()]
 
 
 @functools.lru_cache(maxsize=1)
@@ -154,7 +156,7 @@ def test_a_batch_gives_what_its_pictures_give(name: str) -> None:
 def test_half_precision_is_finite(name: str, dtype: torch.dtype) -> None:
     model = filled(name)
     with torch.inference_mode(), torch.autocast("cpu", dtype=dtype):
-        logits = model(usable_input(model, 1))
+        logits = model(usable_input(model, 1, (64, 64)))
     assert logits.isfinite().all()
 
 

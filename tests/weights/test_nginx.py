@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,10 +62,14 @@ class Nginx:
 
 
 @pytest.fixture
-def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    root = tmp_path_factory.mktemp("nginx")
-    for directory in (root, *root.parents[:2]):
-        directory.chmod(0o755)  # the worker may run as another user
+def nginx() -> Iterator[Nginx]:
+    # Not below pytest's own folder: that is its user's alone, and the worker may run as another.
+    with tempfile.TemporaryDirectory(prefix="segzoo-nginx-") as name:
+        Path(name).chmod(0o755)
+        yield from serve(Path(name))
+
+
+def serve(root: Path) -> Iterator[Nginx]:
     (root / "www").mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
