@@ -104,7 +104,7 @@ def plain_scores(
             logits = F.interpolate(logits, image.shape[:2], mode="bilinear", align_corners=model.align_corners)
             scores = logits.sigmoid() if model.num_classes == 1 else logits.softmax(1)
             views.append(scores.flip(3) if mirrored else scores)
-    return torch.stack(views).mean(0)[0]
+    return (torch.stack(views).mean(0) if len(views) > 1 else views[0])[0]
 
 
 def assert_same_labels(mask: np.ndarray, scores: Tensor, tolerance: float = 1e-5) -> None:

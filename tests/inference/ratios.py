@@ -74,13 +74,15 @@ def measure(way: str, name: str, height: int, width: int, folder: str) -> None:
         scores = plain_scores(model, image, [size], crop=options.crop, stride=options.stride)
         return scores.argmax(0).to(torch.uint8).numpy()
 
-    mask, seconds, memory = run(), float("inf"), 0
+    before, seconds = peak(reset=True), float("inf")
+    mask = run()
+    memory = (
+        peak() - before
+    )  # of the first call: freed memory stays with the process and would hide that of a later one
     for _ in range(REPEATS):
-        before = peak(reset=True)
         started = time.process_time()
-        mask = run()
+        run()
         seconds = min(seconds, time.process_time() - started)
-        memory = max(memory, peak() - before)
     np.save(Path(folder) / f"{way}.npy", mask)
     print(json.dumps({"seconds": seconds, "bytes": memory, "preparing": preparing}))
 

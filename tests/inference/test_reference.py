@@ -18,7 +18,7 @@ from benchmarks.parity import GOLDEN, fill
 from segzoo.index import list_models
 
 CASES = json.loads((GOLDEN / "predict" / "cases.json").read_text())
-SLOW = ("00", "01", "04", "05", "06", "10", "11")
+SLOW = ("00", "01", "02", "04", "05", "06", "10", "11")
 
 
 def marked(case: dict[str, Any]) -> Any:
