@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 import pickle
 import struct
 import threading
@@ -186,8 +188,19 @@ def _detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
         if key not in copies:
             copies[key] = tensor.detach().clone()
+            _let_go(tensor)
         result[name] = copies[key]
     return result
+
+
+def _let_go(tensor: Tensor) -> None:
+    """Give the memory of a mapped tensor back, so that file and copy do not both take it; the file keeps the values."""
+    if not hasattr(mmap, "MADV_DONTNEED") or not tensor.is_contiguous():
+        return
+    start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
+    first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+    if last > first:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
 
 
 def _explain(error: Exception) -> str:

@@ -107,7 +107,7 @@ def test_retry_after_in_seconds_is_honoured(server: FaultServer, target: Target)
     server.script = [Fault("status", status=429, headers={"Retry-After": "1"})]
     started = time.monotonic()
     fetch(target.weights(address), name="net")
-    assert 1.0 <= time.monotonic() - started < 3.0
+    assert 1.0 <= time.monotonic() - started < 10.0
 
 
 def test_retry_after_as_a_date_is_honoured(server: FaultServer, target: Target) -> None:
