@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -83,15 +84,15 @@ def _flag(name: str, value: object) -> bool:
 
 
 def _whole_number(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise OptionError(f"{name} is a whole number of 1 or more, not {value!r}")
-    return value
+    return int(value)
 
 
 def _size(name: str, value: object) -> tuple[int, int] | None:
     if value is None:
         return None
-    if isinstance(value, int):
+    if isinstance(value, numbers.Integral):
         side = _whole_number(name, value)
         return side, side
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
@@ -140,7 +141,7 @@ def _scales(scales: object) -> tuple[float, ...]:
     if isinstance(scales, str) or not isinstance(scales, Sequence) or not scales:
         raise OptionError(f"scales is a list of ratios such as (0.5, 1.0, 1.5), not {scales!r}")
     for scale in scales:
-        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+        if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 < scale < math.inf:
             raise OptionError(f"every ratio of scales is a number above 0, not {scale!r}")
     return tuple(float(scale) for scale in scales)
 
@@ -152,7 +153,7 @@ def _threshold(threshold: object, channels: int) -> float | None:
         return None
     if threshold is None:
         return PUBLISHED_THRESHOLD
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
         raise OptionError(f"threshold is a probability from 0 to 1, not {threshold!r}")
     return float(threshold)
 

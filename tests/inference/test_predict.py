@@ -115,6 +115,14 @@ def test_resize_options() -> None:
     assert [shape[2:] for shape in model.seen] == [(100, 160), (75, 120), (38, 60), (38, 60)]
 
 
+def test_numbers_may_be_numpys() -> None:
+    model, image = Tiny(WHOLE, 4), picture(60, 90)
+    crop, ratios = np.array([32, 48]), np.array([0.5, 1.0], np.float32)
+    mask = predict(model, image, "slide", crop_size=tuple(crop), stride=np.int64(20), scales=list(ratios)).mask
+    plain = predict(model, image, "slide", crop_size=(32, 48), stride=20, scales=[0.5, 1.0]).mask
+    assert np.array_equal(mask, plain)
+
+
 def test_size_divisor_resizes_twice() -> None:
     model, image = Tiny(Protocol(MEAN, STD, scale=(200, 100), size_divisor=32), 5), picture(75, 120)
     from segzoo.inference.resample import resize_bilinear
