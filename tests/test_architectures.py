@@ -173,7 +173,8 @@ def without_gradient(model: Segmentor, x: Tensor) -> Iterator[str]:
             yield key
 
 
-@pytest.mark.parametrize("name", ALL)
+# BEiT-L takes pictures of 640 x 640 only, and a step at that size holds 24 GB; BEiT-B is the same code.
+@pytest.mark.parametrize("name", [case for case in ALL if "beit-large" not in str(case)])
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     model = build(find(name), model_class=Segmentor, auxiliary=True)
     x = usable_input(model.eval(), 2, (64, 64))
