@@ -263,10 +263,24 @@ class Index:
             return self.entries[owners[0]]
         if owners:
             raise AmbiguousNameError(f"{name!r} could mean {len(owners)} entries: {', '.join(owners)}")
-        close = difflib.get_close_matches(key, self._owners, n=5, cutoff=0.6)
-        suggestions = dict.fromkeys(match if match in self.entries else self._owners[match][0] for match in close)
+        suggestions = self._close(key)
         hint = f"; did you mean {', '.join(suggestions)}?" if suggestions else "; segzoo.list_models() lists them all"
         raise UnknownNameError(f"no model is named {name!r}{hint}")
+
+    def _close(self, key: str, count: int = 5) -> list[str]:
+        """Names to offer for one that nothing has: those with all of its words first, then those spelt like it.
+
+        One name an entry, the short one where it is what came close.
+        """
+        easy = {_key(entry.short_name or name): name for name, entry in self.entries.items()}
+        easy.update((name, name) for name in self.entries)
+        words = set(key.split("_"))
+        holding = sorted((name for name in easy if words <= set(name.split("_"))), key=lambda name: (len(name), name))
+        alike = difflib.get_close_matches(key, easy, n=2 * count, cutoff=0.6)
+        chosen: dict[str, str] = {}
+        for name in (*holding, *alike):
+            chosen.setdefault(easy[name], name)
+        return list(chosen.values())[:count]
 
     def list_models(
         self,

@@ -250,3 +250,17 @@ def test_data_sets_have_the_published_classes() -> None:
 
 def test_the_index_is_found_beside_the_package() -> None:
     assert (index_directory() / "datasets.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered"),
+    [
+        ("deeplabv3plus_r50_cityscape", "deeplabv3plus_r50_cityscapes"),
+        ("segformer_b0", "segformer_mit_b0_ade20k"),
+        ("fastfcn_r50_psp_cityscapes", "fastfcn_r50_jpu_psp_cityscapes"),
+        ("pspnet_r50_d8_512x1024_cityscapes", "pspnet_r50_d8_512x1024_40k_cityscapes"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_one(asked: str, offered: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"did you mean {offered}[,?]"):
+        default_index().find(asked)
