@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import random
 import shutil
 import signal
@@ -33,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.loopback import nginx, slow_server  # noqa: E402
+from segzoo import records  # noqa: E402
 from segzoo.errors import SegzooError  # noqa: E402
 from segzoo.index import Weights  # noqa: E402
 from segzoo.weights import fetch  # noqa: E402
@@ -347,24 +347,17 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def machine() -> dict[str, Any]:
-    """Where and when a figure was taken."""
+def circumstances() -> dict[str, Any]:
+    """Where and when a figure is taken; hashing is what limits the rate, so that the processor's help counts."""
     import requests
     import safetensors
-    import torch
 
-    model = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ": unknown")
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "processor": model.split(":", 1)[1].strip(),
-        "sha_instructions": any("sha_ni" in line or " sha2 " in line for line in _lines("/proc/cpuinfo")),
-        "cores": os.cpu_count(),
-        "load_average": [round(value, 1) for value in os.getloadavg()],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "requests": requests.__version__,
-        "safetensors": safetensors.__version__,
-    }
+    found = records.environment()
+    found["versions"] |= {"requests": requests.__version__, "safetensors": safetensors.__version__}
+    found["hardware"]["sha_instructions"] = any(
+        "sha_ni" in line or " sha2 " in line for line in _lines("/proc/cpuinfo")
+    )
+    return found
 
 
 def _lines(path: str) -> list[str]:
@@ -382,14 +375,12 @@ def main() -> int:
     args = parser.parse_args()
     met = True
     for name in args.part or PARTS:
-        before = machine()
-        record = {**PARTS[name](), "machine": before}
+        before = circumstances()
+        record = {**PARTS[name](), "environment": before}
         met &= record["met"]
         print(json.dumps(record, indent=1), flush=True)
         if args.log:
-            args.log.parent.mkdir(parents=True, exist_ok=True)
-            with args.log.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
+            records.append(args.log, record)
     return 0 if met else 1
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import json
 import math
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL
 import torch
 from tqdm import tqdm
 
 import segzoo
+from segzoo import records
 from segzoo.datasets.drawn_streets import draw
 from segzoo.evaluation.metrics import ConfusionMatrix
 from segzoo.index import find
@@ -56,16 +52,7 @@ def measure(*, count: int, size: tuple[int, int], name: str = ENTRY, first_seed:
         "size": list(size),
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "seconds_per_picture": round(seconds / max(count, 1), 4),
-        "device": "cpu",
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "segzoo": segzoo.__version__,
-            "torch": torch.__version__,
-            "pillow": PIL.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "environment": records.environment("cpu"),
     }
 
 
@@ -76,9 +63,7 @@ def rounded(value: float) -> float | None:
 
 def add_record(record: dict[str, Any], path: Path) -> None:
     """Append a record to a JSON-lines file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    records.append(path, record)
     print(f"recorded in {path}")
 
 

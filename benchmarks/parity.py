@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
-import re
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segzoo import records
 from segzoo.build import build
 from segzoo.index import find
 from segzoo.layers.resize import resize
@@ -156,21 +156,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 def write_log(path: Path, results: list[Result]) -> None:
     """Writes a record per architecture, keeping the log's records of others."""
-    old = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    records = {record["architecture"]: record for record in old}
+    kept = {record["architecture"]: record for record in (records.read([path]) if path.exists() else [])}
     for result in results:
-        records[result.name] = {
+        kept[result.name] = {
             "kind": "parity",
             "architecture": result.name,
             "method": result.method,
             "max_error_over_std": float(f"{result.error:.2e}"),
             "verdict": "agrees" if result.agrees else "disagrees",
-            "torch": re.sub(r"\+.*", "", torch.__version__),
-            "device": "cpu",
             "dtype": "float32",
+            "environment": records.environment("cpu"),
         }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(records[name]) + "\n" for name in sorted(records)))
+    records.write(path, (kept[name] for name in sorted(kept)))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segzoo import records
 from segzoo.describe import size_text
 from segzoo.errors import OptionError, SegzooError
 from segzoo.index import Entry, datasets, default_index
@@ -29,7 +29,7 @@ _OPENING = re.compile(r"<!-- segzoo:table\b")
 
 
 class TableError(SegzooError, ValueError):
-    """A document's markers or a log's lines cannot be read; names the file and the line."""
+    """A document's markers cannot be read; names the file."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +55,15 @@ def read_logs(directory: Path) -> Logs:
     Records of other kinds than ``parity`` and ``accuracy`` are left to those who want them.
 
     Raises:
-        TableError: a line is not a JSON object, or lacks a field of its kind; names file and line.
+        RecordError: a line is not a sound record; names file and line.
     """
     parity: dict[tuple[str, str], Mapping[str, Any]] = {}
     accuracy: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(directory.glob("*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.strip():
-                continue
-            where = f"{path.name}:{number}"
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise TableError(f"{where}: not JSON ({error.msg})") from error
-            if not isinstance(record, dict):
-                raise TableError(f"{where}: expected a JSON object, found {type(record).__name__}")
-            try:
-                if record.get("kind") == "parity":
-                    float(record["max_error_over_std"])
-                    parity[record["method"], record["architecture"]] = record
-                elif record.get("kind") == "accuracy":
-                    float(record["metrics"]["mIoU"])
-                    accuracy[record["entry"]] = record
-            except (KeyError, TypeError, ValueError) as error:
-                raise TableError(f"{where}: a {record['kind']} record without a sound field {error}") from error
+    for record in records.read([directory]):
+        if record["kind"] == "parity":
+            parity[record["method"], record["architecture"]] = record
+        elif record["kind"] == "accuracy":
+            accuracy[record["entry"]] = record
     return Logs(parity, accuracy)
 
 

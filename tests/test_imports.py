@@ -16,8 +16,8 @@ PACKAGE = ROOT / "segzoo"
 
 # The floors of the house, from the ground up: a part imports from lower floors, or from itself.
 FLOORS = (
-    {"errors"},
-    {"index", "layers"},
+    {"errors", "environment"},
+    {"index", "layers", "records"},
     {"describe", "backbones", "necks", "heads"},
     {"segmentor", "tables"},
     {"build", "weights", "datasets"},
