@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "AmbiguousNameError",
     "CheckpointError",
+    "DatasetError",
     "DownloadError",
     "HashMismatchError",
     "ImageError",
@@ -12,6 +13,7 @@ __all__ = [
     "InputSizeError",
     "OfflineError",
     "OptionError",
+    "RecipeError",
     "SegzooError",
     "StateDictMismatchError",
     "UnknownNameError",
@@ -39,8 +41,16 @@ class OptionError(SegzooError, ValueError):
     """An argument has a value that cannot be used (an unknown mode, a stride larger than the crop)."""
 
 
+class RecipeError(SegzooError, ValueError):
+    """A training recipe has an unknown field or a value that it cannot take; names the field and its type."""
+
+
 class ImageError(SegzooError, ValueError):
     """An input picture cannot be used (not an image, empty, truncated, wrong dtype or shape)."""
+
+
+class DatasetError(SegzooError, ValueError):
+    """A data set's files are not as its layout says; names the file, what was expected and where it is obtained."""
 
 
 class InputSizeError(SegzooError, ValueError):

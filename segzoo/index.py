@@ -1,7 +1,7 @@
 """The index: which models there are, what each computes and where its weights lie.
 
 ``model_index/`` holds one YAML file per method and ``datasets.yaml``. This module reads them into frozen dataclasses,
-checks every field, and resolves names. It imports neither torch nor anything else of segzoo but the errors.
+checks every field, and resolves names. It imports neither torch nor anything else of segzoo but errors and recipes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segzoo.errors import AmbiguousNameError, IndexSchemaError, OptionError, UnknownNameError
+from segzoo.recipe import Recipe
 
 __all__ = [
     "Architecture",
@@ -23,10 +24,13 @@ __all__ = [
     "Entry",
     "Index",
     "Inference",
+    "LabelForm",
+    "Layout",
     "ModuleSpec",
     "Paper",
     "Protocol",
     "Reported",
+    "SplitPart",
     "Weights",
     "dataset",
     "datasets",
@@ -136,16 +140,60 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class SplitPart:
+    """Folders of pictures and label maps, relative to the data set's own.
+
+    ``names``: the file that lists the pictures, one name without suffix a line; without it, every picture counts.
+    """
+
+    images: str
+    labels: str
+    names: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelForm:
+    """A way in which a data set's label maps are published.
+
+    A label map is named as its picture with ``suffix`` instead of the picture's. ``values`` translates what the file
+    holds into class numbers; without it, the file holds class numbers.
+    """
+
+    suffix: str
+    values: Mapping[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a data set's files lie, once they have been prepared as its models' publishers did.
+
+    ``folder`` is the data set's customary place under a folder of data sets. ``splits``: parts of each split.
+    ``labels``: the forms that label maps may have, the first that is there counts.
+    """
+
+    folder: str
+    image_suffix: str
+    labels: tuple[LabelForm, ...]
+    splits: Mapping[str, tuple[SplitPart, ...]]
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """A data set's names and colours. ``palette``: one (red, green, blue), 0 to 255, per class."""
+    """A data set: names, colours, where its files lie and where they come from.
+
+    ``palette``: one (red, green, blue), 0 to 255, per class. ``reduce_zero_label``: 0 in a label map is no class, and
+    1 is the first. ``source``: the address it is obtained from; ``preparation``: what has to be done to the files.
+    """
 
     name: str
     title: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    licence: str
+    source: str
+    layout: Layout
     reduce_zero_label: bool = False
-    image_suffix: str | None = None
-    label_suffix: str | None = None
+    preparation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +202,7 @@ class Entry:
 
     ``crop_size`` is the training crop (height, width); ``iterations`` the length of the schedule; ``backbone`` the
     published label. ``aliases`` holds the published spellings; ``names`` all names that resolve to the entry.
+    ``recipe`` is how it was trained, None where that is not known.
     """
 
     name: str
@@ -174,6 +223,7 @@ class Entry:
     batch_size: int | None = None
     mixed_precision: bool = False
     note: str | None = None
+    recipe: Recipe | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,19 +9,23 @@ from typing import Any
 
 import yaml
 
-from segzoo.errors import IndexSchemaError
+from segzoo.errors import IndexSchemaError, RecipeError
 from segzoo.index import (
     Architecture,
     Dataset,
     Entry,
     Inference,
+    LabelForm,
+    Layout,
     ModuleSpec,
     Paper,
     Protocol,
     Reported,
+    SplitPart,
     Weights,
     scan_names,
 )
+from segzoo.recipe import Recipe
 
 __all__ = ["read_datasets", "read_entries"]
 
@@ -74,6 +78,12 @@ class _Fields:
 
     def sub(self, name: str, default: Any = _MISSING) -> _Fields:
         return _Fields(self.take(name, Mapping, default), f"{self.where}.{name}")
+
+    def subs(self, name: str) -> list[_Fields]:
+        items = self.take(name, list)
+        if not items:
+            raise self.fault(name, "is an empty list")
+        return [_Fields(item, f"{self.where}.{name}[{i}]") for i, item in enumerate(items)]
 
     def done(self) -> None:
         if self.values:
@@ -185,6 +195,27 @@ def _reported(fields: _Fields) -> Reported:
     return reported
 
 
+def _recipe(fields: _Fields, recipes: Mapping[str, Any]) -> Recipe | None:
+    """The entry's recipe: one of the file's, completed by the entry's length, crop and batch, and what it overrides."""
+    if "recipe" not in fields.values:
+        return None
+    entry = fields.values
+    own = fields.sub("recipe")
+    base = dict(own.choice("base", recipes))
+    crop = {} if entry.get("crop_size") is None else {"crop_size": entry["crop_size"]}
+    value = {
+        "iterations": entry.get("iterations"),
+        "batch_size": entry.get("batch_size"),
+        **base,
+        "augmentation": {**crop, **base.get("augmentation", {})},
+        **own.values,
+    }
+    try:
+        return Recipe.from_dict(value)
+    except RecipeError as error:
+        raise IndexSchemaError(f"{own.where}: {error}") from error
+
+
 def _entry(
     name: str,
     fields: _Fields,
@@ -192,10 +223,12 @@ def _entry(
     paper: Paper,
     architectures: Mapping[str, Architecture],
     protocols: Mapping[str, Protocol],
+    recipes: Mapping[str, Any],
 ) -> Entry:
     aliases = fields.take("aliases", list, [])
     if not all(isinstance(alias, str) for alias in aliases):
         raise fields.fault("aliases", "must be a list of names")
+    recipe = _recipe(fields, recipes)
     entry = Entry(
         name=name,
         method=method,
@@ -215,6 +248,7 @@ def _entry(
         batch_size=fields.take("batch_size", int, None),
         mixed_precision=fields.take("mixed_precision", bool, False),
         note=fields.take("note", str, None),
+        recipe=recipe,
     )
     fields.done()
     return entry
@@ -240,6 +274,10 @@ def read_entries(path: Path) -> Iterator[Entry]:
         label: _architecture(label, value, f"{path.name}: architectures.{label}")
         for label, value in file.take("architectures", dict).items()
     }
+    recipes = {
+        label: _Fields(value, f"{path.name}: recipes.{label}").values
+        for label, value in file.take("recipes", dict, {}).items()
+    }
     entries = file.take("entries", dict)
     file.done()
     for name in entries:
@@ -250,7 +288,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
         raise IndexSchemaError(f"{path.name}: entry '{odd}': write each entry's name alone on a line, indented by two")
     for name, value in entries.items():
         fields = _Fields(value, f"{path.name}: entry '{name}'")
-        yield _entry(name, fields, method, paper, architectures, protocols)
+        yield _entry(name, fields, method, paper, architectures, protocols, recipes)
 
 
 def _palette(fields: _Fields, count: int) -> tuple[tuple[int, int, int], ...]:
@@ -261,6 +299,34 @@ def _palette(fields: _Fields, count: int) -> tuple[tuple[int, int, int], ...]:
         if not (isinstance(colour, str) and re.fullmatch(r"#[0-9a-f]{6}", colour)):
             raise fields.fault("palette", f"must hold colours such as '#804080', not {_describe(colour)}")
     return tuple((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in colours)
+
+
+def _label_form(fields: _Fields) -> LabelForm:
+    values = fields.take("values", Mapping, None)
+    for pair in (values or {}).items():
+        if not all(isinstance(number, int) and 0 <= number <= 255 for number in pair):
+            raise fields.fault("values", f"must lead from whole numbers to whole numbers of 0 to 255, not {pair}")
+    form = LabelForm(fields.take("suffix", str), None if values is None else dict(values))
+    fields.done()
+    return form
+
+
+def _split_part(fields: _Fields) -> SplitPart:
+    part = SplitPart(fields.take("images", str), fields.take("labels", str), fields.take("names", str, None))
+    fields.done()
+    return part
+
+
+def _layout(fields: _Fields) -> Layout:
+    splits = fields.sub("splits")
+    layout = Layout(
+        folder=fields.take("folder", str),
+        image_suffix=fields.take("image_suffix", str),
+        labels=tuple(_label_form(form) for form in fields.subs("labels")),
+        splits={name: tuple(_split_part(part) for part in splits.subs(name)) for name in list(splits.values)},
+    )
+    fields.done()
+    return layout
 
 
 def read_datasets(path: Path) -> dict[str, Dataset]:
@@ -280,9 +346,11 @@ def read_datasets(path: Path) -> dict[str, Dataset]:
             title=fields.take("title", str),
             classes=tuple(classes),
             palette=_palette(fields, len(classes)),
+            licence=fields.take("licence", str),
+            source=fields.take("source", str),
+            layout=_layout(fields.sub("layout")),
             reduce_zero_label=fields.take("reduce_zero_label", bool, False),
-            image_suffix=fields.take("image_suffix", str, None),
-            label_suffix=fields.take("label_suffix", str, None),
+            preparation=fields.take("preparation", str, None),
         )
         fields.done()
     return out
