@@ -20,9 +20,9 @@ FLOORS = (
     {"index", "layers", "records"},
     {"describe", "backbones", "necks", "heads"},
     {"segmentor", "tables"},
-    {"build", "weights", "datasets"},
+    {"build", "weights"},
     {"inference"},
-    {"model"},
+    {"model", "datasets"},
     {"evaluation", "training"},
     {"segzoo"},  # the public names
     {"demo", "commands"},

@@ -130,13 +130,13 @@ def test_seeds_of_splits_and_data_sets_never_meet() -> None:
 def test_write_in_the_cityscapes_layout(tmp_path: Path) -> None:
     paths = list(write(tmp_path, train=2, val=1, size=(48, 96), seed=1))
     assert len(paths) == 3
-    data = dataset("drawn_streets")
+    layout = dataset("drawn_streets").layout
     for split, count in (("train", 2), ("val", 1)):
-        pictures = sorted((tmp_path / "leftImg8bit" / split).glob(f"*/*{data.image_suffix}"))
+        pictures = sorted((tmp_path / "leftImg8bit" / split).glob(f"*/*{layout.image_suffix}"))
         assert len(pictures) == count
         for path in pictures:
-            stem = path.name.removesuffix(data.image_suffix)
-            labels = tmp_path / "gtFine" / split / path.parent.name / f"{stem}{data.label_suffix}"
+            stem = path.name.removesuffix(layout.image_suffix)
+            labels = tmp_path / "gtFine" / split / path.parent.name / f"{stem}{layout.labels[0].suffix}"
             assert labels.is_file()
             assert stem.startswith(f"{path.parent.name}_")
     number = seeds("train", 2, 1)[1]
