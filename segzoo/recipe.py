@@ -226,15 +226,18 @@ class Losses:
     """The losses of every head.
 
     ``decode`` and ``auxiliary``: one :class:`HeadLoss` a head, or one for all of them. ``presence_weight``: weight of
-    EncNet's loss on which classes a picture holds. ``points``: PointRend's.
+    EncNet's loss on which classes a picture holds. ``points``: PointRend's. ``stride``: losses are taken at every
+    ``stride``-th pixel of every ``stride``-th row, at a fraction of the cost; 1, as published, takes them all.
     """
 
     decode: tuple[HeadLoss, ...] = (HeadLoss(),)
     auxiliary: tuple[HeadLoss, ...] = (HeadLoss((LossTerm(weight=0.4),)),)
     presence_weight: float = 0.2
     points: PointSampling = PointSampling()
+    stride: int = 1
 
     def __post_init__(self) -> None:
+        _require(self.stride >= 1, "losses.stride", "at least 1", self.stride)
         _require(bool(self.decode), "losses.decode", "one or more heads' losses", self.decode)
         _require(bool(self.auxiliary), "losses.auxiliary", "one or more heads' losses", self.auxiliary)
         _not_negative(self.presence_weight, "losses.presence_weight")
@@ -247,7 +250,8 @@ class Recipe:
     ``iterations`` are optimizer steps; ``batch_size`` is the number of pictures a step sees over all devices together,
     ``accumulate`` the number of passes that share it where the published run accumulated gradients. ``clip_norm``:
     the largest norm of all gradients together. ``backbone_weights``: key of the starting point in
-    ``model_index/backbones.yaml``, None for a random start.
+    ``model_index/backbones.yaml``, None for a random start. ``ema``: decay a step of a running average of the weights,
+    which is then what is evaluated and written; None writes the weights themselves.
     """
 
     iterations: int
@@ -260,6 +264,7 @@ class Recipe:
     clip_norm: float | None = None
     accumulate: int = 1
     backbone_weights: str | None = None
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         for field in ("iterations", "batch_size", "accumulate"):
@@ -267,6 +272,8 @@ class Recipe:
         _require(self.precision in get_args(Precision), "precision", "float32, float16 or bfloat16", self.precision)
         if self.clip_norm is not None:
             _require(0 < self.clip_norm < float("inf"), "clip_norm", "a finite number above 0", self.clip_norm)
+        if self.ema is not None:
+            _require(0 <= self.ema < 1, "ema", "at least 0 and below 1", self.ema)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
