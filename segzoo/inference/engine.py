@@ -11,7 +11,7 @@ from segzoo.inference.scores import interpolate, labels
 from segzoo.inference.taps import Tiles
 from segzoo.inference.views import View
 
-__all__ = ["decide", "label_bands", "probabilities"]
+__all__ = ["bands_on_device", "decide", "label_bands", "probabilities"]
 
 _TILE = (8, 64)  # of the dense path: a tile is a small matrix product
 _SMALLEST, _LARGEST = 8, 32  # sides of the sparse path's tiles
@@ -24,10 +24,15 @@ def label_bands(views: Sequence[View], threshold: float | None) -> Iterator[tupl
 
     ``threshold`` is given for models of one channel: label 1 where the sigmoid exceeds it.
     """
+    return _on_host(bands_on_device(views, threshold))
+
+
+def bands_on_device(views: Sequence[View], threshold: float | None) -> Iterator[tuple[int, torch.Tensor]]:
+    """What :func:`label_bands` gives, as tensors that are still on the network's device."""
     if len(views) == 1 and threshold is None:
         yield from _best(views[0])
     elif _planes_are_smaller(views):
-        yield from decide(probabilities(views, threshold is not None), threshold)
+        yield from _decide_bands(probabilities(views, threshold is not None), threshold)
     else:
         yield from _mean_of_bands(views, threshold)
 
@@ -51,12 +56,21 @@ def probabilities(views: Sequence[View], one_channel: bool) -> torch.Tensor:
 
 def decide(scores: torch.Tensor, threshold: float | None) -> Iterator[tuple[int, np.ndarray]]:
     """Labels of full-size ``scores`` (C, H, W), in bands."""
+    return _on_host(_decide_bands(scores, threshold))
+
+
+def _on_host(bands: Iterator[tuple[int, torch.Tensor]]) -> Iterator[tuple[int, np.ndarray]]:
+    for top, labelled in bands:
+        yield top, labelled.cpu().numpy()
+
+
+def _decide_bands(scores: torch.Tensor, threshold: float | None) -> Iterator[tuple[int, torch.Tensor]]:
     step = max(1, _BAND_VALUES // scores[:, 0].numel())
     for top in range(0, scores.shape[1], step):
         yield top, _decide(scores[:, top : top + step], 0, threshold)
 
 
-def _best(view: View) -> Iterator[tuple[int, np.ndarray]]:
+def _best(view: View) -> Iterator[tuple[int, torch.Tensor]]:
     """Labels of a single view: the sparse path. Softmax keeps the order, so it is left out."""
     height, width = view.size
     low = view.low
@@ -66,10 +80,10 @@ def _best(view: View) -> Iterator[tuple[int, np.ndarray]]:
     for first, last in _bands(view, rows, _BAND_LABELS):
         logits, band = view.read(_part(rows, first, last))
         top = first * rows.size
-        yield top, labels(logits, band, cols)[: height - top, :width].cpu().numpy()
+        yield top, labels(logits, band, cols)[: height - top, :width]
 
 
-def _mean_of_bands(views: Sequence[View], threshold: float | None) -> Iterator[tuple[int, np.ndarray]]:
+def _mean_of_bands(views: Sequence[View], threshold: float | None) -> Iterator[tuple[int, torch.Tensor]]:
     """Labels of the mean of views whose logits are kept, while full scores exist for one band at a time."""
     height, width = views[0].size
     tiles = [view.tiles(_TILE) for view in views]
@@ -103,9 +117,9 @@ def _normalise(logits: torch.Tensor, one_channel: bool) -> torch.Tensor:
     return logits.sigmoid() if one_channel else logits.softmax(-1)
 
 
-def _decide(scores: torch.Tensor, axis: int, threshold: float | None) -> np.ndarray:
+def _decide(scores: torch.Tensor, axis: int, threshold: float | None) -> torch.Tensor:
     decided = scores.argmax(axis) if threshold is None else scores.select(axis, 0) > threshold
-    return decided.to(torch.int16).cpu().numpy()
+    return decided.to(torch.int16)
 
 
 def _planes_are_smaller(views: Sequence[View]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,19 +43,24 @@ class Network:
     align_corners: bool
     batch_size: int
 
-    def logits(self, pixels: np.ndarray) -> torch.Tensor:
+    def stack(self, windows: Sequence[Any]) -> Any:
+        """Windows (H, W, 3) of a picture as one batch (N, H, W, 3)."""
+        return np.stack(windows)
+
+    def logits(self, pixels: Any) -> torch.Tensor:
         """Pictures (N, H, W, 3) uint8 -> low-resolution logits (N, h, w, C), float32."""
         done: list[torch.Tensor] = []
         while (start := sum(map(len, done))) < len(pixels):
             try:
-                done.append(self._batch(pixels[start : start + self.batch_size]))
+                done.append(self.batch(pixels[start : start + self.batch_size]))
             except RuntimeError as error:
                 if self.batch_size == 1 or not _is_out_of_memory(error):
                     raise
                 self.batch_size //= 2
         return torch.cat(done) if len(done) > 1 else done[0]
 
-    def _batch(self, pixels: np.ndarray) -> torch.Tensor:
+    def batch(self, pixels: Any) -> torch.Tensor:
+        """What :meth:`logits` gives for as many pictures as go through the network at once."""
         x = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device).permute(0, 3, 1, 2).to(torch.float32)
         mean = torch.tensor(self.mean, dtype=torch.float32, device=self.device).view(1, 3, 1, 1)
         scale = 1 / torch.tensor(self.std, dtype=torch.float64, device=self.device).view(1, 3, 1, 1)
@@ -119,7 +124,7 @@ class View:
         strip = self.pixels[top : top + height]
         if self.flip:
             strip = strip[:, ::-1]
-        logits = self.network.logits(np.stack([strip[:, left : left + width] for left in self.lefts]))
+        logits = self.network.logits(self.network.stack([strip[:, left : left + width] for left in self.lefts]))
         return torch.cat(list(logits), 1) if len(logits) > 1 else logits[0]
 
     def taps(self) -> tuple[Taps, Taps]:
