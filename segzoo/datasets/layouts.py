@@ -1,4 +1,9 @@
-"""The data sets of the index in the folders that their models' publishers prepared them in."""
+"""The data sets of the index in the folders that their models' publishers prepared them in.
+
+One reader, since the data sets differ in folders, suffixes and numbers alone, which are data. torchvision reads two of
+them from the same files, `VOCSegmentation` (without the augmented training set) and `Cityscapes` (label ids alone); the
+tests hold this reader to both. It has none for the others, and is not among segzoo's dependencies.
+"""
 
 from __future__ import annotations
 
