@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -195,23 +196,32 @@ def _reported(fields: _Fields) -> Reported:
     return reported
 
 
-def _recipe(fields: _Fields, recipes: Mapping[str, Any]) -> Recipe | None:
-    """The entry's recipe: one of the file's, completed by the entry's length, crop and batch, and what it overrides."""
+def _base_recipe(value: Any, where: str) -> Recipe:
+    """One of a file's recipes, which the entries complete by their length, crop and batch."""
+    try:
+        return Recipe.from_dict({"iterations": 1, "batch_size": 1, **_Fields(value, where).values})
+    except RecipeError as error:
+        raise IndexSchemaError(f"{where}: {error}") from error
+
+
+def _recipe(fields: _Fields, recipes: Mapping[str, Recipe]) -> Recipe | None:
+    """The entry's recipe: a recipe of the file with the entry's length, crop and batch, and what it overrides."""
     if "recipe" not in fields.values:
         return None
     entry = fields.values
     own = fields.sub("recipe")
-    base = dict(own.choice("base", recipes))
-    crop = {} if entry.get("crop_size") is None else {"crop_size": entry["crop_size"]}
-    value = {
-        "iterations": entry.get("iterations"),
-        "batch_size": entry.get("batch_size"),
-        **base,
-        "augmentation": {**crop, **base.get("augmentation", {})},
-        **own.values,
-    }
+    base = own.choice("base", recipes)
+    value = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
+    for name in ("iterations", "batch_size"):
+        if entry.get(name) is not None:
+            value[name] = entry[name]
+        elif name not in own.values:
+            raise own.fault(name, "is missing, and the entry has none either")
     try:
-        return Recipe.from_dict(value)
+        if entry.get("crop_size") is not None:
+            crop = tuple(entry["crop_size"])
+            value["augmentation"] = dataclasses.replace(base.augmentation, crop_size=crop)
+        return Recipe.from_dict({**value, **own.values})
     except RecipeError as error:
         raise IndexSchemaError(f"{own.where}: {error}") from error
 
@@ -223,7 +233,7 @@ def _entry(
     paper: Paper,
     architectures: Mapping[str, Architecture],
     protocols: Mapping[str, Protocol],
-    recipes: Mapping[str, Any],
+    recipes: Mapping[str, Recipe],
 ) -> Entry:
     aliases = fields.take("aliases", list, [])
     if not all(isinstance(alias, str) for alias in aliases):
@@ -275,7 +285,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
         for label, value in file.take("architectures", dict).items()
     }
     recipes = {
-        label: _Fields(value, f"{path.name}: recipes.{label}").values
+        label: _base_recipe(value, f"{path.name}: recipes.{label}")
         for label, value in file.take("recipes", dict, {}).items()
     }
     entries = file.take("entries", dict)

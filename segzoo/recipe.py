@@ -33,6 +33,9 @@ Precision = Literal["float32", "float16", "bfloat16"]
 LossName = Literal["cross_entropy", "binary_cross_entropy", "dice", "dice_per_class", "focal", "lovasz", "tversky"]
 
 
+_CROSS_ENTROPIES = ("cross_entropy", "binary_cross_entropy")
+
+
 def _require(holds: bool, field: str, rule: str, value: object) -> None:
     if not holds:
         raise RecipeError(f"recipe: {field} must be {rule}, not {value!r}")
@@ -177,6 +180,10 @@ class LossTerm:
         _not_negative(self.weight, "losses.weight")
         for factor in self.class_weight or ():
             _not_negative(factor, "losses.class_weight")
+        if self.class_weight is not None and self.name in ("binary_cross_entropy", "dice"):
+            raise RecipeError(f"recipe: the loss {self.name} has no class_weight; leave it out")
+        if self.avg_non_ignore and self.name not in _CROSS_ENTROPIES:
+            raise RecipeError(f"recipe: the loss {self.name} has no avg_non_ignore; leave it out")
 
 
 @dataclass(frozen=True)
@@ -205,6 +212,8 @@ class HeadLoss:
 
     def __post_init__(self) -> None:
         _require(bool(self.terms), "losses.terms", "one or more losses", self.terms)
+        if self.hard_pixels is not None and any(term.name not in _CROSS_ENTROPIES for term in self.terms):
+            raise RecipeError("recipe: losses.hard_pixels goes with cross-entropies only; leave it out")
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class EncHead(DecodeHead):
             self.lateral_convs = nn.ModuleList(ConvNormAct(width, channels) for width in self.in_channels[:-1])
             self.fusion = ConvNormAct(len(self.in_channels) * channels, channels, 3)
         self.enc_module = ContextEncoding(channels, num_codes)
+        self.use_se_loss = use_se_loss
         if use_se_loss:
             self.se_layer = nn.Linear(channels, num_classes)
 
