@@ -204,23 +204,27 @@ def _base_recipe(value: Any, where: str) -> Recipe:
         raise IndexSchemaError(f"{where}: {error}") from error
 
 
-def _recipe(fields: _Fields, recipes: Mapping[str, Recipe]) -> Recipe | None:
+def _recipe(
+    fields: _Fields,
+    recipes: Mapping[str, Recipe],
+    iterations: int | None,
+    batch_size: int | None,
+    crop_size: tuple[int, int] | None,
+) -> Recipe | None:
     """The entry's recipe: a recipe of the file with the entry's length, crop and batch, and what it overrides."""
     if "recipe" not in fields.values:
         return None
-    entry = fields.values
     own = fields.sub("recipe")
     base = own.choice("base", recipes)
     value = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
-    for name in ("iterations", "batch_size"):
-        if entry.get(name) is not None:
-            value[name] = entry[name]
+    for name, number in (("iterations", iterations), ("batch_size", batch_size)):
+        if number is not None:
+            value[name] = number
         elif name not in own.values:
             raise own.fault(name, "is missing, and the entry has none either")
     try:
-        if entry.get("crop_size") is not None:
-            crop = tuple(entry["crop_size"])
-            value["augmentation"] = dataclasses.replace(base.augmentation, crop_size=crop)
+        if crop_size is not None:
+            value["augmentation"] = dataclasses.replace(base.augmentation, crop_size=crop_size)
         return Recipe.from_dict({**value, **own.values})
     except RecipeError as error:
         raise IndexSchemaError(f"{own.where}: {error}") from error
@@ -238,7 +242,9 @@ def _entry(
     aliases = fields.take("aliases", list, [])
     if not all(isinstance(alias, str) for alias in aliases):
         raise fields.fault("aliases", "must be a list of names")
-    recipe = _recipe(fields, recipes)
+    crop_size = fields.numbers("crop_size", 2, int, None)
+    iterations = fields.take("iterations", int, None)
+    batch_size = fields.take("batch_size", int, None)
     entry = Entry(
         name=name,
         method=method,
@@ -253,12 +259,12 @@ def _entry(
         reported=_reported(fields.sub("reported", {})),
         short_name=fields.take("short_name", str, None),
         aliases=tuple(aliases),
-        crop_size=fields.numbers("crop_size", 2, int, None),
-        iterations=fields.take("iterations", int, None),
-        batch_size=fields.take("batch_size", int, None),
+        crop_size=crop_size,
+        iterations=iterations,
+        batch_size=batch_size,
         mixed_precision=fields.take("mixed_precision", bool, False),
         note=fields.take("note", str, None),
-        recipe=recipe,
+        recipe=_recipe(fields, recipes, iterations, batch_size, crop_size),
     )
     fields.done()
     return entry
