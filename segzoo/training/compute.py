@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segzoo.errors import InputSizeError, RecipeError
 from segzoo.heads.danet import DAHead
@@ -113,14 +114,14 @@ def _decode(
         if previous is None:
             if isinstance(model.decode_head, nn.ModuleList):
                 previous = head(features)
-                yield prefix, _map_losses(previous, labels, head, wanted)
+                yield prefix, _map_losses(previous, labels, head, wanted, losses.stride)
             else:
                 yield prefix, _head(head, features, labels, wanted, losses)
         elif isinstance(head, PointHead):
             yield prefix, _point_losses(head, features, previous, labels, wanted, losses)
         else:
             previous = head(features, previous)
-            yield prefix, _map_losses(previous, labels, head, wanted)
+            yield prefix, _map_losses(previous, labels, head, wanted, losses.stride)
 
 
 def _head(
@@ -132,25 +133,25 @@ def _head(
         return {
             f"{name}.s{i}": value
             for i, logits in stages
-            for name, value in _map_losses(logits, labels, head, wanted).items()
+            for name, value in _map_losses(logits, labels, head, wanted, losses.stride).items()
         }
     if isinstance(head, DAHead):
         branches = zip(("pam_cam", "pam", "cam"), head.branch_logits(features), strict=True)
         return {
             f"{branch}.{name}": value
             for branch, logits in branches
-            for name, value in _map_losses(logits, labels, head, wanted).items()
+            for name, value in _map_losses(logits, labels, head, wanted, losses.stride).items()
         }
     if isinstance(head, EncHead):
         encoding, x = head.encode(features)
-        found = _map_losses(head.classify(x), labels, head, wanted)
+        found = _map_losses(head.classify(x), labels, head, wanted, losses.stride)
         if head.use_se_loss:
             presence = functions.class_presence_loss(_in_full(head.se_layer(encoding)), labels)
             found["loss_se"] = losses.presence_weight * presence
         return found
     if isinstance(head, STDCHead):
-        return _map_losses(head(features), head.boundaries(labels), head, wanted)
-    return _map_losses(head(features), labels, head, wanted)
+        return _map_losses(head(features), head.boundaries(labels), head, wanted, losses.stride)
+    return _map_losses(head(features), labels, head, wanted, losses.stride)
 
 
 def _in_full(logits: Tensor) -> Tensor:
@@ -158,12 +159,30 @@ def _in_full(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
-def _map_losses(logits: Tensor, labels: Tensor, head: nn.Module, wanted: HeadLoss) -> dict[str, Tensor]:
+def _map_losses(logits: Tensor, labels: Tensor, head: nn.Module, wanted: HeadLoss, stride: int) -> dict[str, Tensor]:
     """The losses of logits (N, C, H', W') that are resized to the labels' size first."""
+    align_corners = bool(head.align_corners)
     with torch.autocast(logits.device.type, enabled=False):
-        logits = resize(_in_full(logits), labels.shape[1:], align_corners=bool(head.align_corners))
+        logits = _in_full(logits)
+        if stride == 1:
+            logits = resize(logits, labels.shape[1:], align_corners=align_corners)
+        else:
+            logits = _resize_every(logits, labels.shape[1:], stride, align_corners)
+            labels = labels[:, ::stride, ::stride]
         found = _terms(logits, labels, wanted)
         return {**found, "acc_seg": functions.accuracy(logits, labels)}
+
+
+def _resize_every(logits: Tensor, size: Sequence[int], stride: int, align_corners: bool) -> Tensor:
+    """What every ``stride``-th row and column of the resized logits are; the others are not computed."""
+
+    def mix(length: int, wanted: int) -> Tensor:
+        """The weights (length, ceil(wanted / stride)) with which linear interpolation mixes the old points."""
+        eye = torch.eye(length, dtype=logits.dtype, device=logits.device).unsqueeze(0)
+        return F.interpolate(eye, wanted, mode="linear", align_corners=align_corners)[0, :, ::stride]
+
+    rows, columns = (mix(a, b) for a, b in zip(logits.shape[2:], size, strict=True))
+    return rows.transpose(0, 1) @ (logits @ columns)
 
 
 def _point_losses(
