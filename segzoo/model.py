@@ -21,7 +21,7 @@ from segzoo.inference.predictor import predict
 from segzoo.segmentor import Segmentor
 from segzoo.weights.huggingface import push_to_hub, save_pretrained
 
-__all__ = ["Model", "create_backbone", "load"]
+__all__ = ["Model", "create_backbone", "is_saved_model", "load"]
 
 _log = logging.getLogger("segzoo")
 
@@ -74,7 +74,7 @@ def load(
         CheckpointError, StateDictMismatchError: the file cannot be read safely, or its tensors are not the model's.
         OptionError: ``num_classes`` is not a positive number.
     """
-    if _is_saved_model(name):
+    if is_saved_model(name):
         if weights is not None or not pretrained:
             raise OptionError(f"{name!r} is a saved model with its own weights; leave weights and pretrained out")
         saved = hub.open_pretrained(name)
@@ -93,7 +93,8 @@ def load(
     return build(entry, model_class=Model, labels=chosen, auxiliary=auxiliary, device=device).eval()
 
 
-def _is_saved_model(name: object) -> bool:
+def is_saved_model(name: object) -> bool:
+    """Whether ``name`` is that of a saved model (a directory, an ``hf://`` repository) and not of an entry."""
     if not isinstance(name, str):
         return False
     return (

@@ -1,0 +1,77 @@
+"""The images of a data set shared out among the processes that torchrun starts, and their counts added up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from segzoo.errors import OptionError
+
+__all__ = ["add_up", "device_of", "first", "joined", "place", "share"]
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Membership in the group of processes that torchrun started; nothing where there is one process, or a group.
+
+    Counts are whole numbers and few, so they go over gloo whatever the models run on.
+    """
+    if _started() == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def place() -> tuple[int, int]:
+    """(rank, number of processes)."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def first() -> bool:
+    """Whether this process is the one that speaks for all; true also before or after the group exists."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def share(count: int) -> range:
+    """Which of ``count`` images are this process's: every image is in exactly one process's share."""
+    rank, world = place()
+    return range(rank, count, world)
+
+
+def add_up(counts: Tensor) -> Tensor:
+    """The sum of every process's int64 ``counts``, on the device they are on."""
+    if place()[1] == 1:
+        return counts
+    carried = counts.clone() if "nccl" in dist.get_backend() else counts.cpu()
+    dist.all_reduce(carried)
+    return carried.to(counts.device)
+
+
+def device_of(device: torch.device | str | None) -> torch.device:
+    """The device to run on: as asked for; else this process's own GPU; else the CPU.
+
+    Raises:
+        OptionError: one GPU is asked for, and there are several processes.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = torch.device(device)
+    if chosen.type != "cuda" or _started() == 1:
+        return chosen
+    if ":" in str(chosen):
+        raise OptionError(f"device={chosen}: every process takes a GPU of its own; say 'cuda', or leave it out")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+
+def _started() -> int:
+    """How many processes torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
