@@ -17,6 +17,8 @@ PACKAGE = ROOT / "segzoo"
 # The floors of the house, from the ground up: a part imports from lower floors, or from itself.
 FLOORS = (
     {"errors", "environment"},
+    {"fields"},
+    {"recipe"},
     {"index", "layers", "records"},
     {"describe", "backbones", "necks", "heads"},
     {"segmentor", "tables"},
@@ -25,6 +27,7 @@ FLOORS = (
     {"model", "datasets"},
     {"evaluation", "training"},
     {"segzoo"},  # the public names
+    {"benchmark"},
     {"demo", "commands"},
     {"cli"},
     {"__main__"},

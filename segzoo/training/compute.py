@@ -6,7 +6,7 @@ Names are the published ones: ``decode.loss_ce``, ``aux_0.loss_ce``, ``decode.lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -244,10 +244,10 @@ def _term(logits: Tensor, labels: Tensor, term: LossTerm, wanted: HeadLoss) -> T
         )
     if term.name == "dice":
         return functions.dice(logits, labels)
-    function = {
+    by_name: dict[str, Callable[..., Tensor]] = {
         "dice_per_class": functions.dice_per_class,
         "focal": functions.focal,
         "lovasz": functions.lovasz,
         "tversky": functions.tversky,
-    }[term.name]
-    return function(logits, labels, class_weight=class_weight)
+    }
+    return by_name[term.name](logits, labels, class_weight=class_weight)

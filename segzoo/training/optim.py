@@ -67,14 +67,12 @@ def _layer_factor(decay: LayerDecay, name: str) -> float:
     ConvNet for the 2020s", CVPR 2022 (https://arxiv.org/abs/2201.03545), appendix.
     """
     deepest = decay.layers + 1
+    embedding, layers = ("patch_embed", "layers") if decay.kind == "layer" else ("downsample_layers", "stages")
     parts = name.split(".")
     first = parts[1] if parts[0] == "backbone" and len(parts) > 1 else ""
-    if first in ("cls_token", "mask_token", "pos_embed"):
+    depth = deepest
+    if first in ("cls_token", "mask_token", "pos_embed", embedding):
         depth = 0
-    elif first == ("patch_embed" if decay.kind == "layer" else "downsample_layers"):
-        depth = 0
-    elif first == ("layers" if decay.kind == "layer" else "stages"):
+    elif first == layers:
         depth = int(parts[2]) + 1
-    else:
-        depth = deepest
     return float(decay.rate ** (deepest - depth))
