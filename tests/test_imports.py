@@ -25,7 +25,8 @@ FLOORS = (
     {"build", "weights"},
     {"inference"},
     {"model", "datasets"},
-    {"evaluation", "training"},
+    {"evaluation"},
+    {"training"},
     {"segzoo"},  # the public names
     {"benchmark"},
     {"demo", "commands"},
