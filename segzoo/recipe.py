@@ -30,7 +30,9 @@ __all__ = [
 ]
 
 Precision = Literal["float32", "float16", "bfloat16"]
-LossName = Literal["cross_entropy", "binary_cross_entropy", "dice", "dice_per_class", "focal", "lovasz", "tversky"]
+LossName = Literal[
+    "cross_entropy", "binary_cross_entropy", "dice", "dice_per_class", "focal", "jaccard", "lovasz", "tversky"
+]
 
 
 _CROSS_ENTROPIES = ("cross_entropy", "binary_cross_entropy")

@@ -247,6 +247,7 @@ def _term(logits: Tensor, labels: Tensor, term: LossTerm, wanted: HeadLoss) -> T
     by_name: dict[str, Callable[..., Tensor]] = {
         "dice_per_class": functions.dice_per_class,
         "focal": functions.focal,
+        "jaccard": functions.jaccard,
         "lovasz": functions.lovasz,
         "tversky": functions.tversky,
     }

@@ -23,6 +23,7 @@ __all__ = [
     "dice_per_class",
     "focal",
     "hard_pixel_weight",
+    "jaccard",
     "lovasz",
     "tversky",
 ]
@@ -153,6 +154,24 @@ def focal(
     if class_weight is not None:
         loss = loss * class_weight.view(-1, *[1] * (loss.ndim - 2))
     return loss.mean()
+
+
+def jaccard(logits: Tensor, labels: Tensor, *, class_weight: Tensor | None = None) -> Tensor:
+    """One minus the soft intersection over union, a mean over the classes in the batch, which counts as one picture.
+
+    Source: Rahman, Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image Segmentation", ISVC
+    2016, section 3. A thin class weighs as much as a wide one, at a fraction of :func:`lovasz`'s cost.
+    """
+    valid = (labels != IGNORED).unsqueeze(1)
+    found = logits.softmax(dim=1) * valid
+    target = _one_hot(logits, labels)
+    axes = (0, *range(2, logits.ndim))
+    both, labelled = (found * target).sum(axes), target.sum(axes)
+    loss = 1 - both / (found.sum(axes) + labelled - both).clamp(min=1e-6)
+    if class_weight is not None:
+        loss = loss * class_weight
+    present = (labelled > 0).to(loss.dtype)
+    return (loss * present).sum() / present.sum().clamp(min=1)
 
 
 def lovasz(logits: Tensor, labels: Tensor, *, class_weight: Tensor | None = None) -> Tensor:
