@@ -84,7 +84,7 @@ class ConvNeXt(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         height, width = x.shape[2:]
-        if min(height, width) < 32:
+        if height < 32 or width < 32:
             raise InputSizeError(
                 f"ConvNeXt cannot take an input of {height} x {width} pixels; it needs at least 32 x 32"
             )

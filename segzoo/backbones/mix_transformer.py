@@ -103,7 +103,7 @@ class MixVisionTransformer(nn.Module):
         self.apply(init_linear)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        if min(x.shape[2:]) < self.smallest:
+        if any(side < self.smallest for side in x.shape[2:]):
             size = f"{self.smallest} x {self.smallest}"
             raise InputSizeError(f"found a picture of {x.shape[2]} x {x.shape[3]}; MiT takes at least {size}")
         features = []

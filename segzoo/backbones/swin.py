@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from segzoo.layers.drop_path import drop_path_rates
 from segzoo.layers.patch_embed import PatchEmbed
+from segzoo.layers.symbolic import known
 from segzoo.layers.transformer import FeedForward, TransformerBlock, init_linear
 from segzoo.layers.windows import ShiftedWindowAttention
 
@@ -34,7 +35,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         below, right = x.shape[1] % 2, x.shape[2] % 2
-        if below or right:
+        if not (known(below == 0) and known(right == 0)):
             x = F.pad(x, (0, 0, 0, right, 0, below))
         x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
         return self.reduction(self.norm(x.permute(0, 1, 3, 5, 2, 4).flatten(3)))

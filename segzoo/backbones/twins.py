@@ -104,7 +104,7 @@ class PCPVT(nn.Module):
         return TransformerBlock(dim, attention, FeedForward(dim, hidden), drop_path=twice(rate))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        if min(x.shape[2:]) < self.smallest:
+        if any(side < self.smallest for side in x.shape[2:]):
             size = f"{self.smallest} x {self.smallest}"
             raise InputSizeError(f"found a picture of {x.shape[2]} x {x.shape[3]}; Twins takes at least {size}")
         features = []

@@ -86,7 +86,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         height, width = x.shape[2:]
-        if min(height, width) < self.strides[0]:
+        if height < self.strides[0] or width < self.strides[0]:
             raise InputSizeError(
                 f"U-Net cannot take an input of {height} x {width} pixels; "
                 f"it needs at least {self.strides[0]} x {self.strides[0]}"

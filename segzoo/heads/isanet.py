@@ -6,7 +6,6 @@ Paper: Huang, Yuan, Guo, Zhang, Chen, Wang, "Interlaced Sparse Self-Attention fo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -72,7 +71,7 @@ class ISAHead(DecodeHead):
         """Both attentions, one after the other: (N, channels, H, W) -> the same."""
         count, channels, height, width = x.shape
         block_h, block_w = self.down_factor
-        blocks_h, blocks_w = math.ceil(height / block_h), math.ceil(width / block_w)
+        blocks_h, blocks_w = -(-height // block_h), -(-width // block_w)
         extra_h, extra_w = blocks_h * block_h - height, blocks_w * block_w - width
         top, left = extra_h // 2, extra_w // 2
         x = F.pad(x, (left, extra_w - left, top, extra_h - top))

@@ -77,7 +77,7 @@ class LRASPPHead(DecodeHead):
             InputSizeError: the picture is smaller than the window of the means.
         """
         *finer, x = self.select(features)
-        if min(x.shape[2:]) < self.pool_size:
+        if any(side < self.pool_size for side in x.shape[2:]):
             smallest = (self.pool_size - 1) * self.output_stride + 1
             raise InputSizeError(
                 f"LR-ASPP averages over windows of {self.pool_size} positions a side, and this input gives "

@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segzoo.layers.symbolic import known
+
 __all__ = ["PatchEmbed"]
 
 
@@ -46,6 +48,6 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         below, right = -x.shape[2] % self.stride, -x.shape[3] % self.stride
-        if self.completes and (below or right):
+        if self.completes and not (known(below == 0) and known(right == 0)):
             x = F.pad(x, (0, right, 0, below))
         return self.norm(self.projection(x).permute(0, 2, 3, 1))

@@ -51,7 +51,7 @@ def most_uncertain_points(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
         Flat indices, int64 (N, P), and the centres of these pixels, float (N, P, 2).
     """
     height, width = logits.shape[2:]
-    indices = uncertainty(logits).flatten(1).topk(min(count, height * width), dim=1).indices
+    indices = uncertainty(logits).flatten(1).topk(torch.sym_min(count, height * width), dim=1).indices
     x = ((indices % width).float() + 0.5) / width
     y = (indices.div(width, rounding_mode="floor").float() + 0.5) / height
     return indices, torch.stack([x, y], dim=2)

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segzoo.layers.symbolic import known
+
 __all__ = ["concat_resized", "resize"]
 
 
 def resize(x: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
     """Bilinear resize of (N, C, H, W) to (N, C, *size); the input itself where the size is already right."""
-    if tuple(x.shape[2:]) == tuple(size):
+    if all(known(found == wanted) for found, wanted in zip(x.shape[2:], size, strict=True)):
         return x
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=align_corners)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segzoo.layers.attention import QKVAttention, RelativePositionAttention
+from segzoo.layers.symbolic import known
 
 __all__ = ["LocallyGroupedAttention", "ShiftedWindowAttention", "join_windows", "split_windows"]
 
@@ -49,7 +50,7 @@ def _apart(labels: Tensor, size: int, penalty: float, dtype: torch.dtype) -> Ten
 
 def _pad(x: Tensor, size: int) -> Tensor:
     below, right = -x.shape[1] % size, -x.shape[2] % size
-    return F.pad(x, (0, 0, 0, right, 0, below)) if below or right else x
+    return x if known(below == 0) and known(right == 0) else F.pad(x, (0, 0, 0, right, 0, below))
 
 
 class ShiftedWindowAttention(nn.Module):
@@ -105,8 +106,9 @@ class LocallyGroupedAttention(QKVAttention):
         # The published networks keep the padding apart only where both sides were padded, and the published
         # figures were made so.
         mask = None
-        if x.shape[1] > height and x.shape[2] > width:
-            padding = x.new_ones(x.shape[1:3])
-            padding[:height, :width] = 0
-            mask = _apart(padding, self.window_size, -1000.0, x.dtype)
+        if not (known(x.shape[1] == height) or known(x.shape[2] == width)):
+            below = torch.arange(x.shape[1], device=x.device) >= height
+            right = torch.arange(x.shape[2], device=x.device) >= width
+            padding = (below[:, None] | right) & below.any() & right.any()
+            mask = _apart(padding.to(x.dtype), self.window_size, -1000.0, x.dtype)
         return _windowed(x, self.window_size, mask, self.attention)[:, :height, :width]

@@ -54,7 +54,7 @@ class MultiLevelNeck(nn.Module):
     def rescale(self, x: Tensor, i: int) -> Tensor:
         """Feature ``i`` enlarged by its factor."""
         scale = self.scales[i]
-        if min(x.shape[2:]) * scale < 1:
+        if any(side * scale < 1 for side in x.shape[2:]):
             # The feature needs 1 / scale positions, and the last of them at least one pixel.
             smallest = round(1 / scale - 1) * self.in_strides[i] + 1
             raise InputSizeError(f"a feature has nothing left to halve; pictures are at least {smallest} x {smallest}")
