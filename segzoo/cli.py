@@ -33,6 +33,9 @@ _COMMAND_MODULES = (
     "segzoo.demo",
     "segzoo.weights.commands",
     "segzoo.datasets.commands",
+    "segzoo.evaluation.commands",
+    "segzoo.training.commands",
+    "segzoo.benchmark.commands",
 )
 
 

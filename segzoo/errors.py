@@ -7,6 +7,7 @@ __all__ = [
     "CheckpointError",
     "DatasetError",
     "DownloadError",
+    "ExportError",
     "HashMismatchError",
     "ImageError",
     "IndexSchemaError",
@@ -16,6 +17,7 @@ __all__ = [
     "RecipeError",
     "SegzooError",
     "StateDictMismatchError",
+    "TrainingError",
     "UnknownNameError",
     "WeightsError",
 ]
@@ -43,6 +45,14 @@ class OptionError(SegzooError, ValueError):
 
 class RecipeError(SegzooError, ValueError):
     """A training recipe has an unknown field or a value that it cannot take; names the field and its type."""
+
+
+class TrainingError(SegzooError, RuntimeError):
+    """A training run cannot begin or go on (its loss is not finite, its folder holds another run)."""
+
+
+class ExportError(SegzooError, RuntimeError):
+    """A network cannot be written for another runtime as asked, or the file computes something else."""
 
 
 class ImageError(SegzooError, ValueError):

@@ -33,25 +33,27 @@ def _axis(size_in: int, size_out: int, flat_ends: bool) -> tuple[np.ndarray, np.
     return lower, upper, first, second
 
 
-def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_bilinear(image: np.ndarray, size: tuple[int, int], part: tuple[slice, slice] | None = None) -> np.ndarray:
     """Resize uint8 ``image`` (H, W, channels) to ``size`` (height, width), with no antialiasing.
 
     Each output sample is a weighted mean of four neighbours, pixel centres aligned, in the integer arithmetic of
-    OpenCV's ``INTER_LINEAR``.
+    OpenCV's ``INTER_LINEAR``. ``part``: the rows and columns of the resized picture that are wanted; no
+    others are computed.
     """
     height, width, channels = image.shape
     if (height, width) == tuple(size):
-        return image
-    rows0, rows1, b0, b1 = _axis(height, size[0], flat_ends=False)
-    cols0, cols1, a0, a1 = _axis(width, size[1], flat_ends=True)
+        return image if part is None else image[part]
+    part = part or (slice(None), slice(None))
+    rows0, rows1, b0, b1 = (values[part[0]] for values in _axis(height, size[0], flat_ends=False))
+    cols0, cols1, a0, a1 = (values[part[1]] for values in _axis(width, size[1], flat_ends=True))
     channel = np.arange(channels)
     index0 = (cols0[:, None] * channels + channel).ravel()
     index1 = (cols1[:, None] * channels + channel).ravel()
     a0, a1 = np.repeat(a0, channels), np.repeat(a1, channels)
     flat = np.ascontiguousarray(image).reshape(height, width * channels)
-    out = np.empty((size[0], size[1] * channels), np.uint8)
+    out = np.empty((len(rows0), len(index0)), np.uint8)
     step = max(1, _BAND // out.shape[1])
-    for top in range(0, size[0], step):
+    for top in range(0, len(out), step):
         band = slice(top, top + step)
         used, place = np.unique(np.concatenate([rows0[band], rows1[band]]), return_inverse=True)
         source = flat[used]
@@ -67,4 +69,4 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         value += 2
         value >>= 2
         out[band] = value
-    return out.reshape(size[0], size[1], channels)
+    return out.reshape(len(rows0), len(cols0), channels)
