@@ -161,14 +161,15 @@ def _threshold(threshold: object, channels: int) -> float | None:
 def network_size(height: int, width: int, options: Options, scale: float) -> list[tuple[int, int]]:
     """The sizes (height, width) that a picture is resized to, one after the other, at one of the scales."""
     if options.fit is None:
-        sizes = [(int(height * scale + 0.5), int(width * scale + 0.5))]
+        # As published in 1.x: the scaled sides are rounded, and the picture is fitted into them, which rounds again.
+        first, second = int(width * scale + 0.5), int(height * scale + 0.5)
     else:
         first, second = (int(length * scale) for length in options.fit)
-        if options.keep_ratio:
-            ratio = min(max(first, second) / max(height, width), min(first, second) / min(height, width))
-            sizes = [(int(height * ratio + 0.5), int(width * ratio + 0.5))]
-        else:
-            sizes = [(second, first)]
+    if options.keep_ratio:
+        ratio = min(max(first, second) / max(height, width), min(first, second) / min(height, width))
+        sizes = [(int(height * ratio + 0.5), int(width * ratio + 0.5))]
+    else:
+        sizes = [(second, first)]
     if options.size_divisor:
         divisor = options.size_divisor
         sizes.append((-(-sizes[0][0] // divisor) * divisor, -(-sizes[0][1] // divisor) * divisor))
