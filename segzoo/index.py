@@ -65,13 +65,17 @@ class ModuleSpec:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What an entry is built from. Two decode heads are a cascade: each sees the logits of the one before."""
+    """What an entry is built from. Two decode heads are a cascade: each sees the logits of the one before.
+
+    ``export``: whether a file for another runtime can take pictures of any size, of one size, or cannot be made.
+    """
 
     name: str
     backbone: ModuleSpec
     decode_head: ModuleSpec | tuple[ModuleSpec, ...]
     neck: ModuleSpec | None = None
     auxiliary_head: ModuleSpec | tuple[ModuleSpec, ...] | None = None
+    export: Literal["dynamic", "fixed", "none"] = "dynamic"
 
 
 @dataclass(frozen=True)
@@ -390,7 +394,11 @@ def index_directory() -> Path:
 @functools.cache
 def default_index() -> Index:
     """The index that ships with segzoo, read once."""
-    return Index(sorted(path for path in index_directory().glob("*.yaml") if path.name != "datasets.yaml"))
+    return Index(
+        sorted(
+            path for path in index_directory().glob("*.yaml") if path.name not in ("backbones.yaml", "datasets.yaml")
+        )
+    )
 
 
 @functools.cache

@@ -28,7 +28,7 @@ from segzoo.index import (
 )
 from segzoo.recipe import Recipe
 
-__all__ = ["read_datasets", "read_entries"]
+__all__ = ["read_backbones", "read_datasets", "read_entries"]
 
 # libyaml's parser is ten times faster; wheels of PyYAML carry it, a build from source may not.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -124,12 +124,16 @@ def _architecture(name: str, value: Any, where: str) -> Architecture:
     parts = (dict, list)
     neck = fields.take("neck", dict, None)
     auxiliary = fields.take("auxiliary_head", parts, None)
+    export = fields.take("export", str, "dynamic")
+    if export not in ("dynamic", "fixed", "none"):
+        raise fields.fault("export", f"must be 'dynamic', 'fixed' or 'none', not {export!r}")
     architecture = Architecture(
         name=name,
         backbone=_module(fields.take("backbone", dict), f"{where}.backbone"),
         neck=None if neck is None else _module(neck, f"{where}.neck"),
         decode_head=_modules(fields.take("decode_head", parts), f"{where}.decode_head"),
         auxiliary_head=None if auxiliary is None else _modules(auxiliary, f"{where}.auxiliary_head"),
+        export=export,
     )
     fields.done()
     return architecture
@@ -305,6 +309,26 @@ def read_entries(path: Path) -> Iterator[Entry]:
     for name, value in entries.items():
         fields = _Fields(value, f"{path.name}: entry '{name}'")
         yield _entry(name, fields, method, paper, architectures, protocols, recipes)
+
+
+def read_backbones(path: Path) -> dict[str, tuple[ModuleSpec, Weights | None, tuple[str, ...], str | None]]:
+    """Of each starting point: network, weights, patterns of what the file may lack, and a note.
+
+    Raises:
+        IndexSchemaError: as :func:`read_entries`.
+    """
+    out = {}
+    for name, value in _Fields(_read_yaml(path), path.name).values.items():
+        fields = _Fields(value, f"{path.name}: backbone '{name}'")
+        backbone = _module(fields.take("backbone", dict), f"{fields.where}.backbone")
+        fresh = tuple(fields.take("fresh", list, []))
+        note = fields.take("note", str, None)
+        if "addresses" not in fields.values and note is None:
+            raise fields.fault("addresses", "is missing; a note must say why")
+        weights = _weights(fields) if "addresses" in fields.values else None
+        fields.done()
+        out[str(name)] = (backbone, weights, fresh, note)
+    return out
 
 
 def _palette(fields: _Fields, count: int) -> tuple[tuple[int, int, int], ...]:

@@ -16,6 +16,7 @@ from segzoo import weights as hub
 from segzoo.build import BACKBONES, Labels, build, component, component_class, labels_of
 from segzoo.errors import OptionError
 from segzoo.index import Entry, ModuleSpec, find
+from segzoo.index_backbones import backbones
 from segzoo.inference.optimized import optimize
 from segzoo.inference.predictor import predict
 from segzoo.segmentor import Segmentor
@@ -130,27 +131,31 @@ def _class_dependent(source: _Source, state: Mapping[str, Tensor], auxiliary: bo
 
 
 def create_backbone(name: str, *, pretrained: bool = False, out_indices: Sequence[int] | None = None) -> nn.Module:
-    """The backbone of a model, by any of the model's names.
+    """The backbone of a model, by any of the model's names; or one from before segmentation, by its own name.
 
     Returns:
         A module that maps float (N, 3, H, W) to a list of features; ``.channels`` and ``.strides`` say what each
         is. In training mode, as a fresh module is.
 
     Args:
-        name: any name of a model.
-        pretrained: takes the tensors from the model's published weights.
+        name: any name of a model; or of the weights that recipes start from (``'resnet50_v1c'``: the keys of
+            ``model_index/backbones.yaml``).
+        pretrained: takes the tensors from the model's published weights; with the name of a starting point, from
+            its own, where tensors that the file lacks by nature stay random and are named in a log line.
         out_indices: which stages' features to return, where the architecture has that choice.
 
     Raises:
         OptionError: the backbone has no ``out_indices``, or not those.
         and the errors of :func:`load`.
     """
+    start = backbones().get(name) if isinstance(name, str) else None
+    if start is not None:
+        backbone = component(BACKBONES, _with_out_indices(start.backbone, out_indices))
+        if pretrained:
+            hub.start_backbone(backbone, start.name)
+        return backbone
     entry = find(name)
-    spec = entry.architecture.backbone
-    if out_indices is not None:
-        if "out_indices" not in inspect.signature(component_class(BACKBONES, spec)).parameters:
-            raise OptionError(f"{spec.type} returns a fixed list of features; leave out_indices out")
-        spec = ModuleSpec(spec.type, {**spec.arguments, "out_indices": tuple(out_indices)})
+    spec = _with_out_indices(entry.architecture.backbone, out_indices)
     if not pretrained:
         return component(BACKBONES, spec)
     path = hub.fetch(entry.weights, name=entry.name)
@@ -160,3 +165,11 @@ def create_backbone(name: str, *, pretrained: bool = False, out_indices: Sequenc
         backbone = component(BACKBONES, spec)
     hub.load_into(backbone, tensors, source=entry.weights.addresses[0])
     return backbone
+
+
+def _with_out_indices(spec: ModuleSpec, out_indices: Sequence[int] | None) -> ModuleSpec:
+    if out_indices is None:
+        return spec
+    if "out_indices" not in inspect.signature(component_class(BACKBONES, spec)).parameters:
+        raise OptionError(f"{spec.type} returns a fixed list of features; leave out_indices out")
+    return ModuleSpec(spec.type, {**spec.arguments, "out_indices": tuple(out_indices)})

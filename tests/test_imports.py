@@ -40,7 +40,7 @@ def part_of(module: str) -> str:
     parts = module.split(".")
     if parts[-1] in ("commands", "segzoo"):
         return parts[-1]
-    return "index" if parts[1] == "index_schema" else parts[1]  # two files, one part: what is read, and how
+    return "index" if parts[1].startswith("index_") else parts[1]  # one part: what is read, and how
 
 
 def floor(part: str) -> int:

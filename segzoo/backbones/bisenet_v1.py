@@ -82,6 +82,8 @@ class BiSeNetV1(nn.Module):
     Shapes: (N, 3, H, W) -> fused features, context at stride 8, context at stride 16.
     """
 
+    pretrained_part = "context_path.backbone"  # what weights from before segmentation are for
+
     def __init__(
         self,
         *,

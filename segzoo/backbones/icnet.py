@@ -32,6 +32,8 @@ class ICNet(nn.Module):
     Shapes: (N, 3, H, W) -> features of the whole, the halved and the quartered picture, at strides 8, 16 and 32.
     """
 
+    pretrained_part = "backbone"  # what weights from before segmentation are for
+
     def __init__(
         self,
         *,

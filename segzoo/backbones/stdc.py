@@ -113,6 +113,8 @@ class STDCContextPath(nn.Module):
     Shapes: (N, 3, H, W) -> detail (stride 8), context (16), context (8), fused features (8).
     """
 
+    pretrained_part = "backbone"  # what weights from before segmentation are for
+
     def __init__(
         self, *, blocks: Sequence[int] = (2, 2, 2), context_channels: int = 128, out_channels: int = 256
     ) -> None:

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from segzoo.weights.fetching import fetch, fetch_address
     from segzoo.weights.huggingface import Pretrained, open_pretrained, push_to_hub, save_pretrained
     from segzoo.weights.loading import load_into
+    from segzoo.weights.starting import Start, start_backbone
 
 _HOMES = {
     "Checkpoint": "checkpoint",
     "Pretrained": "huggingface",
+    "Start": "starting",
     "fetch": "fetching",
     "fetch_address": "fetching",
     "load_into": "loading",
@@ -33,6 +35,7 @@ _HOMES = {
     "push_to_hub": "huggingface",
     "read": "checkpoint",
     "save_pretrained": "huggingface",
+    "start_backbone": "starting",
     "write_safetensors": "conversion",
     "convert": "conversion",
 }
@@ -40,6 +43,7 @@ _HOMES = {
 __all__ = [
     "Checkpoint",
     "Pretrained",
+    "Start",
     "convert",
     "fetch",
     "fetch_address",
@@ -48,6 +52,7 @@ __all__ = [
     "push_to_hub",
     "read",
     "save_pretrained",
+    "start_backbone",
     "write_safetensors",
 ]
 
