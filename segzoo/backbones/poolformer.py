@@ -72,6 +72,8 @@ class PoolFormer(nn.Module):
         layer_scale: initial value of the learned scales.
         out_indices: the stages whose features are returned, each through a norm of its own.
 
+    As published, the first embedding keeps the weights that it starts with.
+
     Shapes: (N, 3, H, W) -> one (N, channels[i], about H / strides[i], W / strides[i]) per out index.
     """
 
@@ -89,6 +91,7 @@ class PoolFormer(nn.Module):
         self.channels = tuple(embed_dims[i] for i in self.out_indices)
         self.strides = tuple(4 * 2**i for i in self.out_indices)
         self.patch_embed = Embedding(3, embed_dims[0], 7, 4, 2)
+        self.patch_embed.requires_grad_(False)
         # As published, stages and the embeddings between them are one list, and its places name the norms.
         self.network = nn.ModuleList()
         for i, rates in enumerate(drop_path_rates(drop_path_rate, depths)):
