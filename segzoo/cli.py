@@ -36,6 +36,7 @@ _COMMAND_MODULES = (
     "segzoo.evaluation.commands",
     "segzoo.training.commands",
     "segzoo.benchmark.commands",
+    "segzoo.export.commands",
 )
 
 
