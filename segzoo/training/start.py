@@ -40,6 +40,8 @@ def begin(entry: Entry, settings: Settings, data: SegmentationData) -> Model:
         published = settings.weights == PUBLISHED
         path = hub.fetch(entry.weights, name=entry.name) if published else hub.fetch_address(settings.weights)
         _load(model, hub.read(path).tensors, source=path)
+    elif settings.recipe.backbone_weights is not None:
+        hub.start_backbone(model.backbone, settings.recipe.backbone_weights)
     freeze(model, settings.freeze)
     return model
 
