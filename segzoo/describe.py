@@ -10,6 +10,12 @@ __all__ = ["describe", "size_text"]
 
 Fields = list[tuple[str, str]]
 
+_EXPORT = {
+    "dynamic": "onnx and torch_export; height and width may be left open",
+    "fixed": "onnx and torch_export, at a fixed size",
+    "none": "not possible",
+}
+
 
 def describe(entry: Entry, width: int = 100) -> str:
     """Every field of an entry, under headings, in lines of at most ``width`` characters where words allow."""
@@ -82,7 +88,7 @@ def _network(entry: Entry) -> Fields:
     for label, part in parts:
         specs = part if isinstance(part, tuple) else (part,)
         fields += [(label, _module(spec)) for spec in specs if spec is not None]
-    return [*fields, ("align_corners", str(entry.align_corners).lower())]
+    return [*fields, ("align_corners", str(entry.align_corners).lower()), ("export", _EXPORT[architecture.export])]
 
 
 def _training(entry: Entry) -> Fields:

@@ -191,6 +191,15 @@ SCHEMAS: Mapping[str, Mapping[str, Check]] = {
         "theirs": _number,
         "environment": _object,
     },
+    # An exported file's logits beside the model's, as the largest error in standard deviations, by "HxW".
+    "export": {
+        "entry": _text,
+        "method": _text,
+        "format": _one_of("onnx", "torch_export"),
+        "sizes": _one_of("any", "one"),
+        "errors": _figures(),
+        "environment": _object,
+    },
     # A measurement that was tried and gave no figure.
     "failure": {"entry": _text, "work": _text, "reason": _text, "environment": _object},
 }
