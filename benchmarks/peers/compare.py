@@ -94,7 +94,7 @@ def compare(case: Case, *, repeats: int, threads: int, rates: Mapping[str, float
         try:
             for side in ("ours", "theirs"):
                 running.append(_Process(side, case, files, threads))
-            return _measure(case, *running, files, repeats=repeats, threads=threads, rates=rates)
+            return _measure(case, running, files, repeats=repeats, threads=threads, rates=rates)
         finally:
             for process in running:
                 process.end()
@@ -110,14 +110,14 @@ def _write_weights(case: Case, path: Path) -> None:
 
 def _measure(
     case: Case,
-    ours: _Process,
-    theirs: _Process,
+    running: Sequence[_Process],
     files: Path,
     *,
     repeats: int,
     threads: int,
     rates: Mapping[str, float],
 ) -> dict[str, Any]:
+    ours, theirs = running
     memory = {process.side: process.ask("memory") for process in (ours, theirs)}
     times: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     for _ in range(repeats):

@@ -54,7 +54,7 @@ class Theirs:
     @torch.no_grad()
     def _scores(self, bgr: np.ndarray, softmax: bool) -> tuple[Tensor, float]:
         original = bgr.shape[:2]
-        for height, width in network_size(*original, self.options, 1.0):
+        for height, width in network_size(original[0], original[1], self.options, 1.0):
             bgr = self.mmcv.imresize(bgr, (width, height))
         x = torch.from_numpy(np.ascontiguousarray(bgr.transpose(2, 0, 1)))
         x = self.model.data_preprocessor({"inputs": [x]}, False)["inputs"]
