@@ -141,7 +141,7 @@ def _scales(scales: object) -> tuple[float, ...]:
     if isinstance(scales, str) or not isinstance(scales, Sequence) or not scales:
         raise OptionError(f"scales is a list of ratios such as (0.5, 1.0, 1.5), not {scales!r}")
     for scale in scales:
-        if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 < scale < math.inf:
+        if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 < float(scale) < math.inf:
             raise OptionError(f"every ratio of scales is a number above 0, not {scale!r}")
     return tuple(float(scale) for scale in scales)
 
@@ -153,7 +153,7 @@ def _threshold(threshold: object, channels: int) -> float | None:
         return None
     if threshold is None:
         return PUBLISHED_THRESHOLD
-    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real) or not 0 <= threshold <= 1:
+    if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real) or not 0 <= float(threshold) <= 1:
         raise OptionError(f"threshold is a probability from 0 to 1, not {threshold!r}")
     return float(threshold)
 
