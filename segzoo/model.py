@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +45,7 @@ class _Source:
     entry: Entry
     path: Path
     address: str
-    labels: Labels
+    labels: Labels | None  # None: what the file says, else the entry's
 
 
 def load(
@@ -63,9 +65,10 @@ def load(
         pretrained: loads the entry's published weights, downloading them into the cache if need be. Every tensor
             comes from the file, or an error is raised; there is no fall-back to random weights.
         weights: other weights for the same architecture instead: a local ``.pth`` or ``.safetensors`` file, or an
-            ``https://`` or ``hf://org/repo/file`` address; loaded whether or not ``pretrained`` is set.
-        num_classes: another number of classes. The tensors whose shape depends on it are initialised afresh, named
-            in a log line and in ``model.reinitialised``; all others are loaded.
+            ``https://`` or ``hf://org/repo/file`` address; loaded whether or not ``pretrained`` is set. A file that
+            ``segzoo train`` wrote brings its own classes.
+        num_classes: another number of classes. The tensors whose shape depends on it are initialised afresh where the
+            file's have another shape, named in a log line and in ``model.reinitialised``; all others are loaded.
         auxiliary: builds and loads the auxiliary heads too, which only training uses.
         device: where the model is put (default: the CPU).
 
@@ -84,9 +87,8 @@ def load(
     entry = find(name)
     labels = labels_of(entry, entry.num_classes)
     if weights is not None:
-        return _load(
-            _Source(entry, hub.fetch_address(str(weights)), str(weights), labels), num_classes, auxiliary, device
-        )
+        path = hub.fetch_address(str(weights))
+        return _load(_Source(entry, path, str(weights), None), num_classes, auxiliary, device)
     if pretrained:
         path = hub.fetch(entry.weights, name=entry.name)
         return _load(_Source(entry, path, entry.weights.addresses[0], labels), num_classes, auxiliary, device)
@@ -104,30 +106,46 @@ def is_saved_model(name: object) -> bool:
 
 
 def _load(source: _Source, num_classes: int | None, auxiliary: bool, device: torch.device | str | None) -> Model:
-    tensors: Mapping[str, Tensor] = hub.read(source.path).tensors
+    checkpoint = hub.read(source.path)
+    tensors: Mapping[str, Tensor] = checkpoint.tensors
+    made_for = source.labels or _labels_in(checkpoint.meta, source.entry)
     fresh: tuple[str, ...] = ()
-    if num_classes is None or num_classes == len(source.labels.classes):
+    if num_classes is None or num_classes == len(made_for.classes):
         # On the meta device nothing is initialised in vain: every tensor comes from the file.
-        model = build(source.entry, model_class=Model, labels=source.labels, auxiliary=auxiliary, device="meta")
+        model = build(source.entry, model_class=Model, labels=made_for, auxiliary=auxiliary, device="meta")
     else:
         labels = labels_of(source.entry, num_classes)
         model = build(source.entry, model_class=Model, labels=labels, auxiliary=auxiliary)
         state = model.state_dict()
-        fresh = _class_dependent(source, state, auxiliary)
+        varying = _class_dependent(source.entry, made_for, state, auxiliary)
+        fresh = tuple(key for key in varying if key not in tensors or tensors[key].shape != state[key].shape)
         tensors = {**tensors, **{key: state[key] for key in fresh}}
-        _log.warning("%s: initialised afresh for %d classes: %s", source.entry.name, num_classes, ", ".join(fresh))
+        if fresh:
+            _log.warning("%s: initialised afresh for %d classes: %s", source.entry.name, num_classes, ", ".join(fresh))
     dropped = () if auxiliary else ("auxiliary_head.",)
     hub.load_into(model, tensors, dropped_prefixes=dropped, source=source.address)
     model.reinitialised = fresh
     return model.to(device or "cpu").eval()
 
 
-def _class_dependent(source: _Source, state: Mapping[str, Tensor], auxiliary: bool) -> tuple[str, ...]:
-    """Keys of ``state`` whose shape differs from that in the network that the file was made for."""
-    made_for = build(
-        source.entry, model_class=Segmentor, labels=source.labels, auxiliary=auxiliary, device="meta"
-    ).state_dict()
-    return tuple(key for key, tensor in state.items() if made_for[key].shape != tensor.shape)
+def _labels_in(meta: Mapping[str, Any], entry: Entry) -> Labels:
+    """The classes that a file of segzoo's names in its header, as texts of JSON; the entry's where there are none."""
+    own = labels_of(entry, entry.num_classes)
+    try:
+        names, palette = (json.loads(meta.get(key, "null")) for key in ("classes", "palette"))
+    except (TypeError, ValueError):
+        return own
+    if not isinstance(names, list) or not names or tuple(names) == entry.classes:
+        return own
+    if not isinstance(palette, list) or len(palette) != len(names):
+        palette = labels_of(entry, len(names)).palette
+    return Labels(tuple(map(str, names)), tuple((red, green, blue) for red, green, blue in palette))
+
+
+def _class_dependent(entry: Entry, labels: Labels, state: Mapping[str, Tensor], auxiliary: bool) -> tuple[str, ...]:
+    """Keys of ``state`` whose shape differs from that in the network for ``labels``."""
+    other = build(entry, model_class=Segmentor, labels=labels, auxiliary=auxiliary, device="meta").state_dict()
+    return tuple(key for key, tensor in state.items() if other[key].shape != tensor.shape)
 
 
 def create_backbone(name: str, *, pretrained: bool = False, out_indices: Sequence[int] | None = None) -> nn.Module:

@@ -64,6 +64,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 def _add_start(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("start (default: the recipe's backbone weights)")
     group.add_argument("--weights", metavar="FILE", help="a file, an address, or 'published' for the model's own")
+    group.add_argument("--backbone-file", metavar="FILE", help="takes the recipe's backbone weights from this file")
     group.add_argument("--num-classes", type=int, metavar="K", help="of the network (default: the data set's)")
     group.add_argument(
         "--freeze", type=_names, default=(), metavar="PART,...", help="parts left as they are: backbone.layer1,..."
@@ -132,6 +133,7 @@ def _run(args: argparse.Namespace) -> int:
         recipe=None if args.recipe is None else read_recipe(args.recipe),
         overrides=_overrides(args),
         weights=args.weights,
+        backbone_file=args.backbone_file,
         num_classes=args.num_classes,
         freeze=args.freeze,
         seed=args.seed,

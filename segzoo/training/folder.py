@@ -101,8 +101,13 @@ class RunFolder:
             name: value.half() if half and value.ndim > 1 and value.is_floating_point() else value
             for name, value in model.state_dict().items()
         }
-        classes = json.dumps(list(model.classes), ensure_ascii=False)
-        metadata = {"format": "pt", "entry": model.entry.name, "classes": classes, "iteration": str(iteration)}
+        metadata = {
+            "format": "pt",
+            "entry": model.entry.name,
+            "classes": json.dumps(list(model.classes), ensure_ascii=False),
+            "palette": json.dumps([list(colour) for colour in model.palette]),
+            "iteration": str(iteration),
+        }
         write_safetensors(path, tensors, metadata)
 
     def write_state(self, state: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ def train(
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
     weights: str | Path | None = None,
+    backbone_file: str | Path | None = None,
     num_classes: int | None = None,
     freeze: Sequence[str] = (),
     seed: int = 0,
@@ -74,6 +75,7 @@ def train(
         overrides: single settings of the recipe, such as ``'optimizer.lr=0.001'`` or ``'iterations=2000'``.
         weights: where to start: a weight file or its address, or ``'published'`` for the model's own; by default the
             recipe's backbone weights, or none. What depends on another number of classes is initialised afresh.
+        backbone_file: takes the recipe's backbone weights from this file or address.
         num_classes: of the network (default: those of the data set).
         freeze: parts of the network that stay as they are (``'backbone'``, ``'backbone.layer1'``).
         seed: decides first weights, order and augmentation of the pictures, and dropout.
@@ -95,6 +97,7 @@ def train(
         dataset=dataset or entry.dataset,
         recipe=_recipe(entry, recipe).override(overrides),
         weights=None if weights is None else str(weights),
+        backbone_file=None if backbone_file is None else str(backbone_file),
         num_classes=num_classes,
         freeze=tuple(freeze),
         seed=seed,
@@ -142,12 +145,12 @@ class _Run:
 
     def go(self, interruption: Interruption, *, resume: bool) -> Outcome:
         """From the first step, or the saved one, to the last, or to the signal."""
-        torch.manual_seed(self.settings.seed)
-        self.trainer = self._trainer()
         if self.processes.first:
             self.folder.open(self.settings, resume=resume)
         self.processes.wait()
         state = self.folder.read_state() if resume else None
+        torch.manual_seed(self.settings.seed)
+        self.trainer = self._trainer(fresh=state is None)
         if state is not None:
             self.trainer.restore(state)
             self.best = state["best"]
@@ -170,8 +173,8 @@ class _Run:
             stopped_by=interruption.signal if stopped else None,
         )
 
-    def _trainer(self) -> Trainer:
-        model = begin(self.entry, self.settings, self.pictures)
+    def _trainer(self, *, fresh: bool) -> Trainer:
+        model = begin(self.entry, self.settings, self.pictures, load=fresh)
         channels_last = self.manner.channels_last
         if channels_last is None:
             # Faster on CPUs throughout (a third for Fast-SCNN), on GPUs where tensor cores take half precision.

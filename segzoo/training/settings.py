@@ -22,7 +22,8 @@ class Settings:
     """All that decides what a run computes; it is saved with the run.
 
     ``weights``: where it starts: a file's path or address, ``'published'`` for the entry's own, None for the recipe's
-    backbone weights. ``num_classes``: None for the data set's. ``freeze``: parts of the network that stay as they are.
+    backbone weights. ``backbone_file``: a file or address to take those from instead of the published one.
+    ``num_classes``: None for the data set's. ``freeze``: parts of the network that stay as they are.
     ``half``: weight files hold convolutions and matrices as float16.
     """
 
@@ -30,12 +31,15 @@ class Settings:
     dataset: str
     recipe: Recipe
     weights: str | None = None
+    backbone_file: str | None = None
     num_classes: int | None = None
     freeze: tuple[str, ...] = ()
     seed: int = 0
     half: bool = False
 
     def __post_init__(self) -> None:
+        if self.backbone_file is not None and (self.weights is not None or self.recipe.backbone_weights is None):
+            raise OptionError("backbone_file goes with a recipe that has backbone_weights, and without weights")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
             raise OptionError(f"seed={self.seed!r}: give a whole number from 0 to {2**32 - 1}")
 
@@ -45,6 +49,7 @@ class Settings:
             "entry": self.entry,
             "dataset": self.dataset,
             "weights": self.weights,
+            "backbone_file": self.backbone_file,
             "num_classes": self.num_classes,
             "freeze": list(self.freeze),
             "seed": self.seed,
@@ -61,7 +66,7 @@ class Settings:
             RecipeError: the recipe is not one.
         """
         try:
-            plain = {**values, "recipe": Recipe.from_dict(values["recipe"]), "freeze": tuple(values["freeze"])}
+            plain = {**values, "recipe": Recipe.from_dict(values["recipe"]), "freeze": tuple(values.get("freeze", ()))}
             return cls(**plain)
         except (TypeError, KeyError) as error:
             raise TrainingError(f"the saved settings of the run are not of this version: {error}") from error

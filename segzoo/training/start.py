@@ -25,10 +25,10 @@ __all__ = ["begin", "freeze", "seed_step", "train_mode"]
 _log = logging.getLogger("segzoo")
 
 
-def begin(entry: Entry, settings: Settings, data: SegmentationData) -> Model:
+def begin(entry: Entry, settings: Settings, data: SegmentationData, *, load: bool = True) -> Model:
     """The network with its auxiliary heads and first weights, on the CPU.
 
-    What is not loaded is drawn from torch's generator.
+    What is not loaded is drawn from torch's generator; everything is without ``load``.
 
     Raises:
         OptionError: there are fewer classes than the data set has, or a part to freeze is not there.
@@ -36,14 +36,19 @@ def begin(entry: Entry, settings: Settings, data: SegmentationData) -> Model:
     """
     entry = dataclasses.replace(entry, recipe=settings.recipe)
     model = build(entry, model_class=Model, labels=_labels(entry, settings, data), auxiliary=True)
-    if settings.weights is not None:
-        published = settings.weights == PUBLISHED
-        path = hub.fetch(entry.weights, name=entry.name) if published else hub.fetch_address(settings.weights)
-        _load(model, hub.read(path).tensors, source=path)
-    elif settings.recipe.backbone_weights is not None:
-        hub.start_backbone(model.backbone, settings.recipe.backbone_weights)
+    if load:
+        _load_start(model, settings)
     freeze(model, settings.freeze)
     return model
+
+
+def _load_start(model: Model, settings: Settings) -> None:
+    entry, wanted = model.entry, settings.weights
+    if wanted is not None:
+        path = hub.fetch(entry.weights, name=entry.name) if wanted == PUBLISHED else hub.fetch_address(wanted)
+        _load(model, hub.read(path).tensors, source=path)
+    elif settings.recipe.backbone_weights is not None:
+        hub.start_backbone(model.backbone, settings.recipe.backbone_weights, weights=settings.backbone_file)
 
 
 def _labels(entry: Entry, settings: Settings, data: SegmentationData) -> Labels:
