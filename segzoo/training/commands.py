@@ -65,7 +65,9 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("start (default: the recipe's backbone weights)")
     group.add_argument("--weights", metavar="FILE", help="a file, an address, or 'published' for the model's own")
     group.add_argument("--backbone-file", metavar="FILE", help="takes the recipe's backbone weights from this file")
-    group.add_argument("--num-classes", type=int, metavar="K", help="of the network (default: the data set's)")
+    group.add_argument(
+        "--num-classes", type=int, metavar="K", help="of the network: has to be the data set's, which is the default"
+    )
     group.add_argument(
         "--freeze", type=_names, default=(), metavar="PART,...", help="parts left as they are: backbone.layer1,..."
     )

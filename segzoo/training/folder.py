@@ -57,10 +57,12 @@ class RunFolder:
     def open(self, settings: Settings, *, resume: bool) -> None:
         """Make the folder and write the settings; or, to resume, compare them with those that are there.
 
+        A run that ended before it saved anything is begun anew.
+
         Raises:
             TrainingError: the folder holds a run and ``resume`` is not set, or that run was another one.
         """
-        if self.recipe.exists():
+        if self.state.exists():
             if not resume:
                 raise TrainingError(
                     f"{self.path} already holds a run; resume it (--resume), or write into another folder"

@@ -76,7 +76,7 @@ def train(
         weights: where to start: a weight file or its address, or ``'published'`` for the model's own; by default the
             recipe's backbone weights, or none. What depends on another number of classes is initialised afresh.
         backbone_file: takes the recipe's backbone weights from this file or address.
-        num_classes: of the network (default: those of the data set).
+        num_classes: of the network, where it is to be said; always those of the data set.
         freeze: parts of the network that stay as they are (``'backbone'``, ``'backbone.layer1'``).
         seed: decides first weights, order and augmentation of the pictures, and dropout.
         half: writes convolutions and matrices as float16: files of half the size.
@@ -230,7 +230,7 @@ class _Run:
 
     def _validate(self, report: Report) -> None:
         assert self.val is not None
-        metrics = validate(self.trainer.result, self.val, self.processes, limit=self.manner.val_pictures)
+        metrics = validate(self.trainer.result, self.val, limit=self.manner.val_pictures)
         report.metrics(metrics)
         value = metrics["mIoU"]
         if value is not None and (self.best is None or value > self.best):

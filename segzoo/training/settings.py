@@ -23,7 +23,7 @@ class Settings:
 
     ``weights``: where it starts: a file's path or address, ``'published'`` for the entry's own, None for the recipe's
     backbone weights. ``backbone_file``: a file or address to take those from instead of the published one.
-    ``num_classes``: None for the data set's. ``freeze``: parts of the network that stay as they are.
+    ``num_classes``: the data set's, or None. ``freeze``: parts of the network that stay as they are.
     ``half``: weight files hold convolutions and matrices as float16.
     """
 

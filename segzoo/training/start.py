@@ -31,7 +31,7 @@ def begin(entry: Entry, settings: Settings, data: SegmentationData, *, load: boo
     What is not loaded is drawn from torch's generator; everything is without ``load``.
 
     Raises:
-        OptionError: there are fewer classes than the data set has, or a part to freeze is not there.
+        OptionError: ``num_classes`` is not the data set's, or a part to freeze is not there.
         DownloadError, CheckpointError, StateDictMismatchError: of the weights to start from.
     """
     entry = dataclasses.replace(entry, recipe=settings.recipe)
@@ -53,11 +53,11 @@ def _load_start(model: Model, settings: Settings) -> None:
 
 def _labels(entry: Entry, settings: Settings, data: SegmentationData) -> Labels:
     count = settings.num_classes
-    if count is None or count == len(data.classes):
-        return Labels(tuple(data.classes), tuple(data.palette))
-    if count < len(data.classes):
-        raise OptionError(f"num_classes={count}: the data set {data.name} has {len(data.classes)} classes")
-    return labels_of(entry, count)
+    if count is not None and count != len(data.classes):
+        raise OptionError(f"num_classes={count}: {data.name} has {len(data.classes)} classes; leave num_classes out")
+    if tuple(data.classes) == entry.classes:
+        return labels_of(entry, entry.num_classes)
+    return Labels(tuple(data.classes), tuple(data.palette))
 
 
 def _load(model: Model, tensors: Mapping[str, Tensor], *, source: Path) -> None:
