@@ -1,6 +1,6 @@
 """The ``segzoo`` command.
 
-``list``, ``info`` and ``tables`` live here; the other commands are added by the part of the package that does
+``list`` and ``info`` live here; the other commands are added by the part of the package that does
 the work. Nothing imported here may import torch: a list of names is to appear at once.
 
 Exit codes: 0 done, 1 an error that segzoo names in one message, 2 wrong usage, 130 interrupted, 141 nobody
@@ -17,7 +17,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import segzoo
@@ -36,6 +35,7 @@ _COMMAND_MODULES = (
     "segzoo.evaluation.commands",
     "segzoo.training.commands",
     "segzoo.benchmark.commands",
+    "segzoo.tables.commands",
     "segzoo.export.commands",
 )
 
@@ -86,7 +86,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_info(subparsers)
     for name in _COMMAND_MODULES:
         importlib.import_module(name).add_commands(subparsers)
-    _add_tables(subparsers)
     return parser
 
 
@@ -225,54 +224,6 @@ def _run_info(args: argparse.Namespace) -> int:
         print(json.dumps({**fields, "names": entry.names, "classes": entry.classes}, indent=2))
         return 0
     print(describe(entry, max(72, min(shutil.get_terminal_size().columns, 120))))
-    return 0
-
-
-# tables
-
-
-def _add_tables(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "tables",
-        help="write or check the tables of README.md and ZOO.md (for maintainers)",
-        description="Generate the tables from the index and the logs. Without an option they are printed.",
-        epilog=_example("segzoo tables --write README.md ZOO.md", "segzoo tables --check README.md ZOO.md"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    action = parser.add_mutually_exclusive_group()
-    action.add_argument(
-        "--write", nargs="+", type=Path, metavar="FILE", help="bring the tables in these files up to date"
-    )
-    action.add_argument("--check", nargs="+", type=Path, metavar="FILE", help="fail, with a diff, if one is stale")
-    parser.add_argument("--logs", type=Path, metavar="FOLDER", help="the measurements (default: benchmarks/logs)")
-    parser.set_defaults(run=_run_tables)
-
-
-# Enough of a diff to see what is stale: an entry's row may have a thousand characters.
-_DIFF_LINES = 40
-_DIFF_WIDTH = 160
-
-
-def _run_tables(args: argparse.Namespace) -> int:
-    from segzoo import tables
-
-    logs = tables.read_logs(args.logs or tables.default_logs())
-    if args.write:
-        for path in tables.write(args.write, logs):
-            print(f"{path}: updated")
-        return 0
-    if args.check:
-        stale = tables.check(args.check, logs).splitlines()
-        for line in stale[:_DIFF_LINES]:
-            print(line[:_DIFF_WIDTH], file=sys.stderr)
-        if len(stale) > _DIFF_LINES:
-            print(f"... and {len(stale) - _DIFF_LINES} lines more", file=sys.stderr)
-        if stale:
-            files = " ".join(map(str, args.check))
-            print(f"segzoo: stale tables; run: segzoo tables --write {files}", file=sys.stderr)
-        return int(bool(stale))
-    for name in tables.TABLES:
-        print(f"{tables.render(name, logs)}\n")
     return 0
 
 

@@ -181,6 +181,16 @@ SCHEMAS: Mapping[str, Mapping[str, Check]] = {
         "metrics": _object,
         "imported": _time,
     },
+    # Somebody's figure for training speed, as published: seconds_per_iteration is null where none was given.
+    "published_training_speed": {
+        "implementation": _text,
+        "entry": _text,
+        "input_size": _size,
+        "batch_size": _count,
+        "seconds_per_iteration": _number,
+        "hardware": _text,
+        "source": _text,
+    },
     "downloads": {"met": _flag, "bar": _text, "environment": _object},
     # The same work by segzoo and by another implementation.
     "comparison": {

@@ -58,7 +58,7 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
         "--batch-sizes",
         type=_numbers,
         metavar="A,B",
-        help="for throughput (default: 1,2,4,8); in training, pictures of a step (2)",
+        help="for throughput (default: 1,2,4,8); in training, pictures of a step (as published)",
     )
     group.add_argument("--prepared", action="store_true", help="measure model.optimize()")
     group.add_argument("--pretrained", action="store_true", help="with the published weights (default: random ones)")
@@ -100,7 +100,12 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 def conditions_of(name: str, args: argparse.Namespace, device: str) -> Conditions:
     """The conditions that the options of :func:`add_conditions` mean for an entry."""
-    from segzoo.benchmark.conditions import InferenceConditions, TrainingConditions, tested_size
+    from segzoo.benchmark.conditions import (
+        InferenceConditions,
+        TrainingConditions,
+        published_batch_size,
+        tested_size,
+    )
     from segzoo.errors import OptionError
     from segzoo.index import find
 
@@ -108,9 +113,9 @@ def conditions_of(name: str, args: argparse.Namespace, device: str) -> Condition
     if args.training:
         if args.prepared or args.pretrained:
             raise OptionError("--prepared and --pretrained are for inference; leave them out with --training")
-        (batch_size,) = args.batch_sizes if args.batch_sizes and len(args.batch_sizes) == 1 else (2,)
         if args.batch_sizes and len(args.batch_sizes) > 1:
             raise OptionError("--batch-sizes takes one number with --training")
+        (batch_size,) = args.batch_sizes or (published_batch_size(entry),)
         size = args.size or entry.crop_size or tested_size(entry)
         return TrainingConditions(
             name, size, device, args.dtype, batch_size, args.images or 50 + args.not_counted, args.not_counted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,11 +11,20 @@ from typing import Any, Literal
 from segzoo.errors import OptionError
 from segzoo.index import Entry, find
 
-__all__ = ["DTYPES", "Conditions", "InferenceConditions", "TrainingConditions", "from_dict", "tested_size"]
+__all__ = [
+    "DTYPES",
+    "Conditions",
+    "InferenceConditions",
+    "TrainingConditions",
+    "from_dict",
+    "published_batch_size",
+    "tested_size",
+]
 
 DTYPES = ("float32", "float16", "bfloat16")
 
 _PHOTO_RATIO = 4 / 3
+_USUAL_BATCH_SIZE = 2
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,11 @@ class InferenceConditions:
         for side in self.size:
             _check_positive("size", side)
 
+    @property
+    def as_tested(self) -> bool:
+        """Whether these are the conditions of the published speeds; how many pictures there are is said beside."""
+        return self.size == tested_size(self.name) and self.dtype == "float32" and not self.prepared
+
 
 @dataclass(frozen=True)
 class TrainingConditions:
@@ -75,6 +90,13 @@ class TrainingConditions:
         _check_positive("batch size", self.batch_size)
         for side in self.size:
             _check_positive("size", side)
+
+    @property
+    def as_tested(self) -> bool:
+        """Whether these are the conditions of the published training memory and speed."""
+        entry = find(self.name)
+        usual = (entry.crop_size, published_batch_size(entry), "float32")
+        return (self.size, self.batch_size, self.dtype) == usual
 
 
 Conditions = InferenceConditions | TrainingConditions
@@ -114,6 +136,14 @@ def tested_size(entry: Entry | str) -> tuple[int, int]:
             width = int(height * _PHOTO_RATIO + 0.5)
     divisor = protocol.size_divisor or 1
     return -(-height // divisor) * divisor, -(-width // divisor) * divisor
+
+
+def published_batch_size(entry: Entry) -> int:
+    """Pictures of a training step on one of the GPUs that the entry was trained on; 2 where the index does not say."""
+    devices = re.match(r"(\d+)x", entry.reported.train_hardware or "")
+    if entry.batch_size is None or devices is None:
+        return _USUAL_BATCH_SIZE
+    return max(1, entry.batch_size // int(devices[1]))
 
 
 def _check_dtype(dtype: str) -> None:

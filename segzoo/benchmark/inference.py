@@ -121,6 +121,7 @@ def _common(subject: _Subject) -> dict[str, Any]:
         "entry": entry.name,
         "input_size": list(conditions.size),
         "dtype": conditions.dtype,
+        "as_tested": conditions.as_tested,
         "prepared": conditions.prepared,
         "weights": weights,
         "mode": entry.protocol.mode,

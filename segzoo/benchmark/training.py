@@ -59,6 +59,7 @@ def measure(
         "entry": model.entry.name,
         "input_size": list(conditions.size),
         "dtype": conditions.dtype,
+        "as_tested": conditions.as_tested,
         "batch_size": conditions.batch_size,
         "environment": records.environment(conditions.device),
     }
