@@ -24,7 +24,11 @@ def joined() -> Iterator[None]:
     if _started() == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("gloo")
+    # A group of its own keys in the store that torchrun shares: those of an earlier group, by now destroyed, would lead
+    # the second evaluation of a script to sockets that are closed.
+    store, rank, world = next(dist.rendezvous("env://"))
+    turn = store.add(f"segzoo/evaluations/{rank}", 1)
+    dist.init_process_group("gloo", store=dist.PrefixStore(f"segzoo/{turn}", store), rank=rank, world_size=world)
     try:
         yield
     finally:
