@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, recall_score
 
+from benchmarks.peers.metric import ours, predictions
 from segzoo.errors import OptionError
 from segzoo.evaluation.metrics import ConfusionMatrix
 
@@ -125,3 +127,23 @@ def test_bad_input_is_named_and_not_counted(prediction: torch.Tensor, label: tor
 def test_number_of_classes(number: object) -> None:
     with pytest.raises(OptionError, match="num_classes"):
         ConfusionMatrix(number)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("classes", [2, 19, 150])
+def test_figures_are_those_of_scikit_learn(classes: int) -> None:
+    """Jaccard index, recall and F1 of scikit-learn on the same pixels, to the twelfth digit; counts exactly."""
+    guesses, labels = zip(*predictions(classes, 2), strict=True)
+    guess, label = torch.cat(guesses).flatten(), torch.cat(labels).flatten()
+    counted = label != 255
+    matrix = ConfusionMatrix(classes)
+    matrix.update(guess, label)
+    pair = label[counted].numpy(), guess[counted].numpy()
+    np.testing.assert_array_equal(matrix.matrix.numpy(), confusion_matrix(*pair, labels=range(classes)))
+    figures = ours(classes, 2)
+    for name, function in (("IoU", jaccard_score), ("Acc", recall_score), ("Dice", f1_score)):
+        expected = 100 * function(*pair, labels=range(classes), average=None, zero_division=0.0)
+        there = ~np.isnan(np.asarray(figures[name]))
+        np.testing.assert_allclose(np.asarray(figures[name])[there], expected[there], rtol=1e-12)
+    assert figures["aAcc"] == pytest.approx(100 * np.mean(pair[0] == pair[1]), rel=1e-12)
+    for name in ("IoU", "Acc", "Dice"):
+        assert figures[f"m{name}"] == pytest.approx(np.nanmean(figures[name]), rel=1e-12)
