@@ -47,6 +47,7 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is measured."""
     group = parser.add_argument_group("conditions (default: those of the published tables)")
     group.add_argument("--training", action="store_true", help="measure training steps instead of inference")
+    group.add_argument("--cost", action="store_true", help="only count operations and parameters, which runs nothing")
     group.add_argument("--device", metavar="DEVICE", help="such as cpu or cuda:1 (default: a GPU if there is one)")
     group.add_argument(
         "--size", type=_size, metavar="HxW", help="of the pictures (default: as tested; in training, the crop)"
@@ -148,6 +149,8 @@ def _run(args: argparse.Namespace) -> int:
     from segzoo import records
     from segzoo.benchmark import processes
 
+    if args.cost:
+        return _run_cost(args)
     device = default_device(args.device)
     todo = [conditions_of(name, args, device) for name in chosen(args.names)]
     failed = 0
@@ -168,6 +171,20 @@ def _run(args: argparse.Namespace) -> int:
                 records.append(args.log, record)
         _print(conditions, outcome)
     return 1 if failed else 0
+
+
+def _run_cost(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from segzoo import records
+    from segzoo.benchmark import cost
+
+    for name in tqdm(chosen(args.names), unit="model", disable=None):
+        record = cost.measure(name, args.size)
+        if args.log:
+            records.append(args.log, record)
+        tqdm.write(f"{record['entry']}: {_line(record)}")
+    return 0
 
 
 def _print(conditions: Conditions, outcome: Outcome) -> None:

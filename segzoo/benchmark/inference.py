@@ -89,28 +89,18 @@ def measure(conditions: InferenceConditions, progress: Progress = lambda _: None
         yield _with_transfer(subject, common, progress)
         for batch_size in conditions.batch_sizes:
             yield _throughput(subject, common, batch_size, progress)
-        yield _cost(subject, common)
+        yield cost.measure(conditions.name, conditions.size)
 
 
 def _subject(conditions: InferenceConditions) -> _Subject:
     device, dtype = torch.device(conditions.device), getattr(torch, conditions.dtype)
     model = segzoo.load(conditions.name, pretrained=conditions.pretrained, device=device).to(dtype)
     prepared = model.optimize() if conditions.prepared else model
-    options = dataclasses.replace(
-        resolve(model.entry, model.num_classes, resize=None), **_windows(model.entry, conditions)
-    )
+    options = resolve(model.entry, model.num_classes, resize=None)
+    if options.crop:
+        crop, stride = cost.windows_of(model.entry, conditions.size)
+        options = dataclasses.replace(options, crop=crop, stride=stride)
     return _Subject(conditions, prepared, options, device, dtype)
-
-
-def _windows(entry: segzoo.Entry, conditions: InferenceConditions) -> dict[str, Any]:
-    """Windows no larger than the picture, so that a shortened measurement of a sliding protocol still is one."""
-    protocol = entry.protocol
-    if protocol.mode == "whole":
-        return {}
-    assert protocol.crop_size is not None
-    assert protocol.stride is not None
-    crop = tuple(min(side, length) for side, length in zip(protocol.crop_size, conditions.size, strict=True))
-    return {"crop": crop, "stride": tuple(min(s, c) for s, c in zip(protocol.stride, crop, strict=True))}
 
 
 def _common(subject: _Subject) -> dict[str, Any]:
@@ -226,18 +216,6 @@ def _throughput(subject: _Subject, common: dict[str, Any], batch_size: int, prog
         "ms": spread(seconds, 1e3),
         "calls": len(seconds),
         "part": "network",
-    }
-
-
-def _cost(subject: _Subject, common: dict[str, Any]) -> dict[str, Any]:
-    entry = subject.model.entry
-    operations, windows = cost.flops(entry, subject.conditions.size, subject.options)
-    return {
-        "kind": "cost",
-        **common,
-        "parameters": cost.parameters(segzoo.load(entry.name, pretrained=False)),
-        "flops": operations,
-        "windows": windows,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import segzoo
 from segzoo import records
@@ -51,7 +52,9 @@ def test_every_kind_of_figure_is_taken_once(measured: list[dict[str, Any]]) -> N
 def test_a_record_says_what_was_measured(measured: list[dict[str, Any]]) -> None:
     for record in measured:
         assert (record["entry"], record["input_size"], record["dtype"]) == (WHOLE, [64, 96], "float32")
-        assert (record["prepared"], record["weights"], record["mode"]) == (False, "random", "whole")
+        assert (record["mode"], record["as_tested"]) == ("whole", False)
+        if record["kind"] != "cost":
+            assert (record["prepared"], record["weights"]) == (False, "random")
     speed = next(record for record in measured if record["kind"] == "speed")
     assert (speed["images"], speed["not_counted"], speed["batch_size"]) == (4, 1, 1)
     assert speed["fps"] == pytest.approx(1000 / speed["ms"]["mean"], rel=1e-4)
@@ -99,40 +102,28 @@ def segzoo_street() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_sliding_protocol_slides() -> None:
-    entry = find(SLIDING)
-    options = resolve(entry, entry.num_classes, mode="slide", crop_size=32, stride=16, resize=None)
-    one = resolve(entry, entry.num_classes, mode="slide", crop_size=32, stride=32, resize=None)
-    operations, windows = cost.flops(entry, (64, 96), options)
-    per_window, count = cost.flops(entry, (32, 32), one)
-    assert (windows, count) == (15, 1)
-    assert operations == 15 * per_window
+    """64 x 64 windows every 42 x 42 pixels, as published for this entry, on 64 x 148: three of them."""
+    one, three = (cost.measure(SLIDING, size) for size in ((64, 64), (64, 148)))
+    assert (one["windows"], three["windows"]) == (1, 3)
+    assert three["flops"] == 3 * one["flops"]
+    assert not one["as_tested"]
+    assert one["mode"] == "slide"
 
 
 def test_operations_are_those_of_the_layers() -> None:
-    """A 1x1 convolution of c channels to k at n places costs 2 n c k: the classifier's share, by its class count."""
-    few, many = (build_flops(classes) for classes in (19, 20))
-    entry = find(WHOLE)
+    """Tensors without values count what real ones do; a 1x1 convolution of c channels to k at n places: 2 n c k."""
+    counted = {}
+    for classes in (13, 14):
+        model = segzoo.load(WHOLE, pretrained=False, num_classes=classes)
+        counter = FlopCounterMode(display=False)
+        with torch.no_grad(), counter:
+            model.logits(torch.zeros(1, 3, 64, 128))
+        counted[classes] = counter.get_total_flops()
+    record = cost.measure(WHOLE, (64, 128))
+    assert record["flops"] == counted[13]
+    assert record["parameters"] == cost.parameters(segzoo.load(WHOLE, pretrained=False))
     channels = segzoo.load(WHOLE, pretrained=False).decode_head.conv_seg.in_channels
-    assert entry.num_classes == 13
-    assert many - few == 2 * channels * (64 // 8) * (128 // 8)
-
-
-def build_flops(classes: int) -> int:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model = segzoo.load(WHOLE, pretrained=False, num_classes=classes)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model.logits(torch.zeros(1, 3, 64, 128))
-    if classes == 19:  # tensors without values count what real ones do
-        entry = find(WHOLE)
-        thirteen = segzoo.load(WHOLE, pretrained=False)
-        again = FlopCounterMode(display=False)
-        with torch.no_grad(), again:
-            thirteen.logits(torch.zeros(1, 3, 64, 128))
-        options = resolve(entry, entry.num_classes, resize=None)
-        assert cost.flops(entry, (64, 128), options) == (again.get_total_flops(), 1)
-    return int(counter.get_total_flops())
+    assert counted[14] - counted[13] == 2 * channels * (64 // 8) * (128 // 8)
 
 
 def test_a_training_step_is_measured() -> None:

@@ -92,7 +92,7 @@ def test_measured_accuracy_comes_from_a_log_only(tmp_path: Path) -> None:
     assert "measured" not in tables.render("zoo", Logs())
     record = accuracy(FASTFCN, 79.123)
     text = tables.render("zoo", tables.read_logs(log(tmp_path, record)))
-    assert row(text, f"`{FASTFCN}`")[8] == "79.12 (−0.14)"
+    assert row(text, f"`{FASTFCN}`")[8] == "79.12 (−0.14)"  # noqa: RUF001
     assert text.count("mIoU, measured") == 1  # only the table that the entry stands in
 
 
