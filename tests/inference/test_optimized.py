@@ -46,6 +46,9 @@ class Cases(nn.Module):
         self.one_norm_of_two, self.left, self.right = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
         self.alone = nn.BatchNorm2d(8)
         self.joined, self.joined_norm = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(16)
+        self.up, self.down, self.both_norm = nn.Conv2d(16, 8, 1), nn.Conv2d(16, 4, 1, bias=False), nn.BatchNorm2d(12)
+        self.one, self.other, self.seen_norm = nn.Conv2d(12, 6, 1), nn.Conv2d(12, 6, 1), nn.BatchNorm2d(12)
+        self.twice, self.twice_norm = nn.Conv2d(12, 8, 1), nn.BatchNorm2d(16)
         self.returned, self.returned_norm = nn.Conv2d(16, 4, 1), nn.BatchNorm2d(4)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,6 +60,10 @@ class Cases(nn.Module):
         x = self.one_norm_of_two(self.left(x)) + self.one_norm_of_two(self.right(x))
         x = self.alone(x)
         x = self.joined_norm(torch.cat([self.joined(x), x], 1))
+        x = self.both_norm(torch.cat([self.up(x), self.down(x)], 1))
+        y = torch.cat([self.one(x), self.other(x)], 1)
+        x = self.seen_norm(y) + y
+        x = self.twice_norm(torch.cat([self.twice(x), self.twice(x + 1)], 1))
         z = self.returned(x)
         return self.returned_norm(z), z
 
@@ -67,8 +74,9 @@ def test_only_what_is_safe_is_folded() -> None:
     before = model(x)
     pairs = watch(model, model, x)
     names = {module: name for name, module in model.named_modules()}
-    assert {names[norm]: names[conv] for norm, conv in pairs.items()} == {"plain_norm": "plain", "row.1": "row.0"}
-    assert fold(model, pairs) == 2
+    found = {names[norm]: tuple(names[source] for source in sources) for norm, sources in pairs.items()}
+    assert found == {"plain_norm": ("plain",), "row.1": ("row.0",), "both_norm": ("up", "down")}
+    assert fold(model, pairs) == 3
     assert isinstance(model.plain_norm, nn.Identity)
     for found, expected in zip(model(x), before, strict=True):
         assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
