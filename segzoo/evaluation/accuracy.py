@@ -52,7 +52,11 @@ class Evaluation:
         precision: the network's dtype.
         classes: class names, in the order of the matrix.
         matrix: counts over all pictures (of all processes).
-        pictures: how many there were.
+        pictures: how many were counted, from the first of the split on.
+        split_size: how many the split has.
+        ends: names of the first and the last that were counted.
+        as_tested: whether this is what published figures are of: the entry's own weights and data set, every picture
+            of the split, float32.
         processes: how many shared them.
         device: what the network ran on.
     """
@@ -67,6 +71,9 @@ class Evaluation:
     classes: tuple[str, ...]
     matrix: ConfusionMatrix
     pictures: int
+    split_size: int
+    ends: tuple[str, str]
+    as_tested: bool
     processes: int
     device: str
 
@@ -95,6 +102,9 @@ class Evaluation:
                 for name, values in per_class.items()
             },
             "pictures": self.pictures,
+            "split_size": self.split_size,
+            "first_and_last": list(self.ends),
+            "as_tested": self.as_tested,
             "processes": self.processes,
             "weights_sha256": self.weights_sha256,
             "environment": environment(self.device),
@@ -182,9 +192,17 @@ def evaluate(
             decisive = {**subject, "files": _files(data), "limit": limit, "device": chosen.type}
             keep = Progress(Path(state), decisive)
         matrix, pictures = measure(model, data, tta=tta, limit=limit, keep=keep, progress=progress)
-        classes = class_table(model)[0]
+        own = weights is None and not is_saved_model(name) and data.name == model.entry.dataset
         return Evaluation(
-            **subject, classes=classes, matrix=matrix, pictures=pictures, processes=place()[1], device=str(chosen)
+            **subject,
+            classes=class_table(model)[0],
+            matrix=matrix,
+            pictures=pictures,
+            split_size=len(data),
+            ends=(data.names[0], data.names[pictures - 1]),
+            as_tested=own and pictures == len(data) and precision == "float32",
+            processes=place()[1],
+            device=str(chosen),
         )
 
 

@@ -63,14 +63,15 @@ def collect(found: Iterable[Record]) -> Logs:
     """What :func:`read_logs` gives, from records in their order."""
     found = sorted(found, key=_moment)
     of = {kind: [record for record in found if record["kind"] == kind] for kind in records.SCHEMAS}
+    evaluated = [record for record in of["accuracy"] if record.get("as_tested", True)]
     tested = [record for record in (*of["speed"], *of["memory"]) if record.get("as_tested")]
     done = {(record["entry"], "inference"): record for record in of["speed"]}
     done |= {(record["entry"], "training"): record for record in of["training_speed"]}
-    done |= {(record["entry"], "accuracy"): record for record in of["accuracy"]}
+    done |= {(record["entry"], "accuracy"): record for record in evaluated}
     failures = {(record["entry"], record["work"]): record for record in of["failure"]}
     return Logs(
         parity={(record["method"], record["architecture"]): record for record in of["parity"]},
-        accuracy={(record["entry"], record["protocol"]): record for record in of["accuracy"]},
+        accuracy={(record["entry"], record["protocol"]): record for record in evaluated},
         speed={(r["entry"], r["definition"]): r for r in tested if r["kind"] == "speed"},
         memory={(r["entry"], r["work"]): r for r in tested if r["kind"] == "memory"},
         cost={record["entry"]: record for record in of["cost"] if record.get("as_tested")},

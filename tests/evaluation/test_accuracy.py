@@ -98,7 +98,10 @@ def test_the_embedded_model_through_the_command_line(
     assert f"mIoU {record['metrics']['mIoU']:.2f}" in shown
     # A second run adds its own line, of the first picture alone.
     assert main(["evaluate", ENTRY, "--data", str(streets), "--out", str(log), "--quiet", "--limit", "1"]) == 0
-    assert [each["pictures"] for each in read([log])] == [3, 1]
+    whole, part = read([log])
+    assert (whole["pictures"], whole["split_size"], whole["as_tested"]) == (3, 3, True)
+    assert (part["pictures"], part["split_size"], part["as_tested"]) == (1, 3, False)
+    assert whole["first_and_last"] == [data.names[0], data.names[2]]
 
 
 def test_a_saved_model_on_pictures_of_ones_own(tmp_path: Path) -> None:
