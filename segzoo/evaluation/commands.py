@@ -13,7 +13,7 @@ _EXAMPLES = """\
 examples:
   segzoo evaluate pspnet_r50_cityscapes --data data/cityscapes
   segzoo evaluate fast_scnn_drawn_streets --data streets/ --out benchmarks/logs/drawn_streets.jsonl
-  segzoo evaluate upernet_swin_t_ade20k --data data/ --tta --limit 50
+  segzoo evaluate upernet_r50_ade20k --data data/ --tta --limit 50
   segzoo evaluate runs/mine --data pictures/ --dataset folder
   torchrun --nproc-per-node 4 -m segzoo evaluate pspnet_r50_cityscapes --data data/cityscapes
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from segzoo.datasets.drawn_streets import write
 from segzoo.errors import DatasetError, OptionError
 from segzoo.evaluation import evaluate, measure
 from segzoo.evaluation.accuracy import RATIOS
+from segzoo.evaluation.commands import _EXAMPLES
 from segzoo.evaluation.metrics import ConfusionMatrix
 from segzoo.evaluation.progress import Progress
 from segzoo.index import datasets, find
@@ -102,6 +104,12 @@ def test_the_embedded_model_through_the_command_line(
     assert (whole["pictures"], whole["split_size"], whole["as_tested"]) == (3, 3, True)
     assert (part["pictures"], part["split_size"], part["as_tested"]) == (1, 3, False)
     assert whole["first_and_last"] == [data.names[0], data.names[2]]
+
+
+def test_examples_name_models_that_there_are() -> None:
+    names = re.findall(r"segzoo evaluate (\w+) ", _EXAMPLES)
+    assert len(names) >= 4
+    assert all(find(name) for name in names)
 
 
 def test_a_saved_model_on_pictures_of_ones_own(tmp_path: Path) -> None:
