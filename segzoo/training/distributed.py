@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from segzoo.errors import OptionError
 
-__all__ = ["Processes", "ReducedBatchNorm2d", "joined", "synchronised"]
+__all__ = ["Processes", "ReducedBatchNorm2d", "joined", "shared", "synchronised"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,18 @@ def _device(device: torch.device | str | None, *, several: bool) -> torch.device
             raise OptionError(f"there is no GPU {index}: torch sees {torch.cuda.device_count()}")
         chosen = torch.device("cuda", index)
     return chosen
+
+
+def shared(module: nn.Module, *, passes: int) -> DistributedDataParallel:
+    """The module with gradients averaged over the processes of the group, once in ``passes`` backward passes.
+
+    Buffers are not sent about: normalisation sees to it that they are the same everywhere. Parts of a network that no
+    loss reaches are found once, or, as torch cannot do so while gradients accumulate, in every pass.
+    """
+    names = inspect.signature(DistributedDataParallel.__init__).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+    options: dict[str, Any] = {"static_graph": passes == 1, "find_unused_parameters": passes > 1, buffers: False}
+    return DistributedDataParallel(module, **options)
 
 
 class _Sum(torch.autograd.Function):

@@ -19,7 +19,7 @@ from segzoo.recipe import Precision, Recipe
 from segzoo.training.averaging import RunningAverage
 from segzoo.training.compute import compute_losses, total_loss
 from segzoo.training.data import Batches, Share
-from segzoo.training.distributed import Processes, synchronised
+from segzoo.training.distributed import Processes, shared, synchronised
 from segzoo.training.optim import build_optimizer
 from segzoo.training.schedule import lr_at
 from segzoo.training.settings import Settings
@@ -77,10 +77,7 @@ class Trainer:
         self.step = 0
         self._objective: nn.Module = _Objective(model, recipe)
         if processes.world > 1:
-            # Statistics are the same everywhere already; some networks have parts that only other sizes use.
-            self._objective = DistributedDataParallel(
-                self._objective, broadcast_buffers=False, find_unused_parameters=True
-            )
+            self._objective = shared(self._objective, passes=share.passes)
         self._names: list[str] = []
         self._figures: list[Tensor] = []
         self._data_seconds = 0.0
