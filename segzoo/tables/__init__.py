@@ -15,6 +15,7 @@ from segzoo.tables.documents import TableError
 from segzoo.tables.grid import ABSENT, FORMATS, Format, Grid
 from segzoo.tables.grid import render as render_grids
 from segzoo.tables.logs import Logs, default_logs, read_logs
+from segzoo.tables.plots import PLOTS
 
 __all__ = [
     "ABSENT",
@@ -49,9 +50,6 @@ def render(name: str, logs: Logs, form: Format = "markdown") -> str:
     if name not in TABLES:
         raise OptionError(f"no table is named {name!r}; there are {', '.join(TABLES)}")
     return render_grids(TABLES[name](logs), form)
-
-
-PLOTS: Mapping[str, Callable[[Logs], str]] = {}
 
 
 def plot(name: str, logs: Logs) -> str:
