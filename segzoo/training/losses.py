@@ -76,8 +76,9 @@ def class_presence_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: (N, C), a class's being in the picture.
         labels: (N, H, W).
     """
-    present = torch.stack([torch.bincount(one.flatten(), minlength=IGNORED + 1) > 0 for one in labels])
-    return F.binary_cross_entropy_with_logits(logits, present[:, : logits.shape[1]].to(logits.dtype))
+    present = torch.zeros(len(labels), IGNORED + 1, dtype=logits.dtype, device=logits.device)
+    present.scatter_(1, labels.flatten(1), 1.0)
+    return F.binary_cross_entropy_with_logits(logits, present[:, : logits.shape[1]])
 
 
 def dice(logits: Tensor, labels: Tensor, *, eps: float = 1e-3) -> Tensor:
