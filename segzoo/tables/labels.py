@@ -49,6 +49,9 @@ class Label:
     cost: float = 0.0  # of where it stands and what it lies upon, that cannot move
 
 
+_Choice = tuple[Label, list[Box]]  # with the marks of the line that leads there
+
+
 def place_labels(
     points: Sequence[tuple[Place, float]],
     height: float,
@@ -72,16 +75,28 @@ def place_labels(
             cost = label.cost + _UNWANTED * _area(label.box, drawn) + _TOLERATED * _area(label.box, spots)
             cost += _FORBIDDEN * _area(label.box, own) + sum(_UNWANTED * _area(box, marks[2:]) for box in own)
             found.append((Label(label.box, label.end, cost), marks))
-        choices.append(found)
-    chosen: list[tuple[Label, list[Box]] | None] = [None] * len(points)
+        choices.append(sorted(found, key=lambda choice: choice[0].cost))
+    chosen: list[_Choice | None] = [None] * len(points)
     for _ in range(_SWEEPS):
         for number, found in enumerate(choices):
             others = [other for place, other in enumerate(chosen) if other and place != number]
-            chosen[number] = min(found, key=lambda choice: choice[0].cost + _conflict(choice, others))
+            chosen[number] = _best(found, others)
     return [choice[0] for choice in chosen if choice]
 
 
-def _conflict(choice: tuple[Label, list[Box]], others: Sequence[tuple[Label, list[Box]]]) -> float:
+def _best(choices: Sequence[_Choice], others: Sequence[_Choice]) -> _Choice:
+    """The choice that costs least beside ``others``; ``choices`` are sorted by what they cost alone."""
+    best, least = choices[0], math.inf
+    for choice in choices:
+        if choice[0].cost >= least:
+            break
+        cost = choice[0].cost + _conflict(choice, others)
+        if cost < least:
+            best, least = choice, cost
+    return best
+
+
+def _conflict(choice: _Choice, others: Sequence[_Choice]) -> float:
     label, marks = choice
     cost = 0.0
     for other, line in others:
