@@ -51,6 +51,7 @@ class _Process:
 
     def __init__(self, side: str, case: Case, files: Path, threads: int) -> None:
         command = [sys.executable, "-m", "benchmarks.peers.worker", side, case.entry, str(files), str(threads)]
+        command.append("entry" if case.fitted else "none")
         self.side, self.problems = side, (files / f"{side}.log").open("w+")
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.problems, text=True
@@ -136,6 +137,7 @@ def _measure(
         "subject": case.label,
         "method": find(case.entry).method,
         "peer": PEER,
+        "resize": "entry" if case.fitted else None,
         "unit": "seconds a picture, from the decoded picture to the mask",
         "ours": round(seconds[0], 5),
         "theirs": round(seconds[1], 5),

@@ -67,7 +67,10 @@ def theirs(classes: int, pictures: int) -> Figures:
     areas = [sum(each) for each in zip(*metric.results, strict=True)]
     found = metric.total_area_to_metrics(*areas, metrics=["mIoU", "mDice"])
     by_class: Figures = {name: (100 * np.asarray(found[name], np.float64)).tolist() for name in ("IoU", "Acc", "Dice")}
-    return {**{name: float(value) for name, value in metric.compute_metrics(metric.results).items()}, **by_class}
+    return {
+        **{name: round(float(value), 2) for name, value in metric.compute_metrics(metric.results).items()},
+        **by_class,
+    }
 
 
 def compare(classes: int, pictures: int, log: Path | None) -> bool:
@@ -78,12 +81,12 @@ def compare(classes: int, pictures: int, log: Path | None) -> bool:
         pair = np.atleast_1d(np.asarray(figure)), np.atleast_1d(np.asarray(peer[name]))
         rounded = [np.round(each, 2) for each in pair]
         equal = equal and np.array_equal(rounded[0], rounded[1], equal_nan=True)
-        largest = max(largest, float(np.nanmax(np.abs(pair[0] - pair[1]))))
         if isinstance(figure, float):
-            print(f"{classes:>4} classes  {name:<6} segzoo {figure:.6f}  mmsegmentation {peer[name]:.6f}")
-    print(
-        f"{classes:>4} classes  {'equal' if equal else 'NOT equal'} to two decimals; largest difference {largest:.1e}"
-    )
+            print(f"{classes:>4} classes  {name:<6} segzoo {figure:.6f}  mmsegmentation {peer[name]:.2f}")
+        else:
+            largest = max(largest, float(np.nanmax(np.abs(pair[0] - pair[1]))))
+    verdict = "equal" if equal else "NOT equal"
+    print(f"{classes:>4} classes  {verdict} to two decimals; by class they differ by at most {largest:.1e}")
     if log is not None:
         record = {
             "kind": "comparison",

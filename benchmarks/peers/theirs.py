@@ -28,14 +28,14 @@ __all__ = ["Theirs"]
 class Theirs:
     """The peer's model of an entry; calls take a picture, uint8 RGB (H, W, 3), and give labels (H, W)."""
 
-    def __init__(self, entry: str, weights: Path) -> None:
+    def __init__(self, entry: str, weights: Path, fitted: bool) -> None:
         warnings.simplefilter("ignore")  # the peer's own, of which there are many
         self.mmcv = importlib.import_module("mmcv")
         self.wrappers = importlib.import_module("mmseg.models.utils")
         self.entry = find(entry)
         self.model = _build(self.entry)
         _fill(self.model, load_file(weights))
-        self.options = resolve(self.entry, self.entry.num_classes)
+        self.options = resolve(self.entry, self.entry.num_classes, resize="entry" if fitted else None)
 
     def __call__(self, picture: np.ndarray, *, softmax: bool = True) -> tuple[np.ndarray, float, float]:
         """Labels, the seconds that took, and those of them that the softmax took."""
@@ -55,7 +55,8 @@ class Theirs:
     def _scores(self, bgr: np.ndarray, softmax: bool) -> tuple[Tensor, float]:
         original = bgr.shape[:2]
         for height, width in network_size(original[0], original[1], self.options, 1.0):
-            bgr = self.mmcv.imresize(bgr, (width, height))
+            if (height, width) != bgr.shape[:2]:
+                bgr = self.mmcv.imresize(bgr, (width, height))
         x = torch.from_numpy(np.ascontiguousarray(bgr.transpose(2, 0, 1)))
         x = self.model.data_preprocessor({"inputs": [x]}, False)["inputs"]
         size = tuple(x.shape[2:])

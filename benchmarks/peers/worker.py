@@ -1,8 +1,8 @@
-"""One side of the comparison in a process of its own: ``python -m benchmarks.peers.worker SIDE ENTRY FILES THREADS``.
+"""One side of the comparison in a process of its own: ``python -m benchmarks.peers.worker SIDE ENTRY FILES THREADS FIT``.
 
 FILES is a folder with ``picture.npy`` and ``weights.safetensors``. The process reads a word a line and answers with a
 line of JSON: ``memory`` (asked first: of the first call), ``time``, ``labels``, ``work``, ``gap``. It ends with its
-input.
+input. FIT is ``entry`` or ``none``: whether pictures are resized as the entry's protocol says.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__: list[str] = []
 
 
 class _Side:
-    def __init__(self, side: str, entry: str, files: Path) -> None:
+    def __init__(self, side: str, entry: str, files: Path, fitted: bool) -> None:
         self.picture = np.load(files / "picture.npy")
         self.files, self.side = files, side
         weights = files / "weights.safetensors"
@@ -30,11 +30,11 @@ class _Side:
         if side == "ours":
             from benchmarks.peers.ours import Ours
 
-            self.run = Ours(entry, weights)
+            self.run = Ours(entry, weights, fitted)
         else:
             from benchmarks.peers.theirs import Theirs
 
-            self.run = Theirs(entry, weights)
+            self.run = Theirs(entry, weights, fitted)
 
     def memory(self) -> dict[str, Any]:
         """Bytes resident with the model loaded, and the peak of the first call; the peer's, without softmax first."""
@@ -68,11 +68,11 @@ class _Side:
 
 
 def main(arguments: list[str]) -> None:
-    side, entry, files, threads = arguments
+    side, entry, files, threads, fit = arguments
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # the peer prints; what is printed must not pass for an answer
     torch.set_num_threads(int(threads))
-    ready = _Side(side, entry, Path(files))
+    ready = _Side(side, entry, Path(files), fit == "entry")
     print(json.dumps({"torch": torch.__version__}), file=answers)
     for line in sys.stdin:
         print(json.dumps(getattr(ready, line.strip())()), file=answers)
