@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from segzoo.index import Entry, ModuleSpec, dataset
+from segzoo.recipe import HeadLoss, OptimizerSpec, Recipe, ScheduleSpec
 
 __all__ = ["describe", "size_text"]
 
@@ -92,16 +94,70 @@ def _network(entry: Entry) -> Fields:
 
 
 def _training(entry: Entry) -> Fields:
+    recipe = entry.recipe
     known = {
         "crop": size_text(entry.crop_size),
         "iterations": entry.iterations,
-        "batch size": entry.batch_size,
-        "precision": "mixed" if entry.mixed_precision else "float32",
+        "batch size": recipe.batch_size if recipe else entry.batch_size,
+        **(_recipe(recipe) if recipe else {"precision": "mixed" if entry.mixed_precision else "float32"}),
         "hardware": entry.reported.train_hardware,
         "memory": None if entry.reported.train_memory_gb is None else f"{entry.reported.train_memory_gb:g} GB a GPU",
         "log": entry.reported.log,
     }
     return [(label, str(value)) for label, value in known.items() if value is not None]
+
+
+def _recipe(recipe: Recipe) -> dict[str, str | None]:
+    """The recipe in a few lines; ``--json`` shows every field."""
+    augmentation = recipe.augmentation
+    low, high = augmentation.ratio_range
+    size = "" if augmentation.scale is None else f" of {size_text(augmentation.scale)}"
+    steps = [f"scale {low:g} to {high:g}{size}", f"crop with a class at most {augmentation.cat_max_ratio:.0%}"]
+    steps += [f"flip {augmentation.flip:g}"] if augmentation.flip else []
+    steps += ["photometric distortion"] if augmentation.photometric else []
+    extras = [] if recipe.clip_norm is None else [f"gradients clipped to {recipe.clip_norm:g}"]
+    extras += [] if recipe.accumulate == 1 else [f"gradients of {recipe.accumulate} passes a step"]
+    return {
+        "starts from": recipe.backbone_weights or "random weights",
+        "optimizer": ", ".join([_optimizer(recipe.optimizer), *extras]),
+        "schedule": _schedule(recipe.schedule),
+        "augmentation": ", ".join(steps),
+        "losses": _losses(recipe.losses.decode),
+        "auxiliary losses": _losses(recipe.losses.auxiliary),
+        "precision": recipe.precision,
+    }
+
+
+def _optimizer(spec: OptimizerSpec) -> str:
+    text = f"{spec.name}, learning rate {spec.lr:g}, weight decay {spec.weight_decay:g}"
+    if spec.name == "SGD":
+        text += f", momentum {spec.momentum:g}"
+    for group in spec.groups:
+        factors = [f"rate x {group.lr:g}"] if group.lr != 1 else []
+        factors += [f"decay x {group.weight_decay:g}"] if group.weight_decay != 1 else []
+        text += f"; {group.match}: {', '.join(factors)}"
+    if spec.layer_decay is not None:
+        text += f"; rate x {spec.layer_decay.rate:g} a {spec.layer_decay.kind} towards the input"
+    return text
+
+
+def _schedule(spec: ScheduleSpec) -> str:
+    if spec.policy == "poly":
+        text = f"poly, power {spec.power:g}, to {spec.min_lr:g}"
+    elif spec.policy == "step":
+        text = f"x {spec.gamma:g} at {', '.join(map(str, spec.steps))}"
+    else:
+        text = "constant"
+    return text if spec.warmup is None else f"{text}; {spec.warmup} warm-up over {spec.warmup_iterations}"
+
+
+def _losses(heads: Sequence[HeadLoss]) -> str:
+    """Each head's losses with their weights; said once where all heads have the same."""
+    texts = []
+    for head in heads:
+        terms = " + ".join(f"{term.weight:g} x {term.name.replace('_', ' ')}" for term in head.terms)
+        texts.append(terms if head.hard_pixels is None else f"{terms} of the hardest pixels")
+    return "; ".join(texts)
 
 
 def _protocol(entry: Entry) -> Fields:

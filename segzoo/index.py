@@ -1,7 +1,8 @@
 """The index: which models there are, what each computes and where its weights lie.
 
-``model_index/`` holds one YAML file per method and ``datasets.yaml``. This module reads them into frozen dataclasses,
-checks every field, and resolves names. It imports neither torch nor anything else of segzoo but errors and recipes.
+``model_index/`` holds one YAML file per method, ``datasets.yaml`` and ``backbones.yaml``. This module reads them into
+frozen dataclasses, checks every field, and resolves names. It imports neither torch nor anything else of segzoo but
+errors and recipes.
 """
 
 from __future__ import annotations

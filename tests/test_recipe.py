@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -173,11 +174,14 @@ def test_recipes_are_the_published_ones(name: str) -> None:
     optimizer, schedule, per_device, crop, scale, pretrained = PUBLISHED["entries"][name]
     assert recipe is not None
     assert recipe.optimizer == _optimizer(PUBLISHED["optimizers"][optimizer])
-    assert recipe.schedule == _schedule(PUBLISHED["schedules"][schedule])
+    expected = _schedule(PUBLISHED["schedules"][schedule])
+    # Published iterations are passes; where several share a step, a recipe counts the steps.
+    passes = recipe.accumulate
+    assert recipe.schedule == dataclasses.replace(expected, warmup_iterations=expected.warmup_iterations // passes)
     assert recipe.batch_size % per_device == 0
     assert recipe.augmentation.crop_size == tuple(crop)
     assert recipe.augmentation.scale == tuple(scale)
-    assert recipe.iterations == ENTRIES[name].iterations
+    assert recipe.iterations * passes == ENTRIES[name].iterations
     assert (recipe.backbone_weights is None) == (pretrained is None)
     if pretrained is not None and pretrained.startswith("https://"):
         start = backbones()[str(recipe.backbone_weights)]
@@ -210,7 +214,7 @@ def test_precision_and_clipping_are_the_published_ones() -> None:
             assert (entry.recipe.clip_norm == 1.0) == name.startswith("knet"), name
     beit = ENTRIES["upernet_beit_large_fp16_8x1_640x640_160k_ade20k"].recipe
     assert beit is not None
-    assert beit.accumulate == 2
+    assert (beit.accumulate, beit.batch_size, beit.iterations) == (2, 16, 160000)
 
 
 def test_every_starting_point_is_named_by_a_recipe() -> None:

@@ -64,7 +64,7 @@ def pin(directory: Path, measured: Mapping[str, Measured]) -> list[str]:
     edits: list[tuple[Path, str]] = []
     changed: list[str] = []
     for path in sorted(directory.glob("*.yaml")):
-        if path.name == "datasets.yaml":
+        if path.name in ("backbones.yaml", "datasets.yaml"):
             continue
         entries = {entry.name: entry for entry in read_entries(path)}
         wanted = {name: figures for name, figures in measured.items() if name in entries}

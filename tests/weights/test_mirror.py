@@ -116,7 +116,7 @@ def index(tmp_path: Path) -> Path:
 
 
 def _all(directory: Path) -> dict[str, Entry]:
-    paths = (path for path in directory.glob("*.yaml") if path.name != "datasets.yaml")
+    paths = (path for path in directory.glob("*.yaml") if path.name not in ("backbones.yaml", "datasets.yaml"))
     return {entry.name: entry for path in paths for entry in read_entries(path)}
 
 
