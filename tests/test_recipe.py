@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from segzoo.errors import RecipeError
+from segzoo.describe import describe
+from segzoo.errors import IndexSchemaError, RecipeError
 from segzoo.index import default_index
 from segzoo.index_backbones import backbones
+from segzoo.index_schema import read_entries
 from segzoo.recipe import (
     Augmentation,
     HardPixels,
@@ -123,6 +126,86 @@ def test_a_wrong_setting_is_refused_by_name(setting: str, says: str) -> None:
 def test_groups_and_layer_decay_exclude_each_other() -> None:
     with pytest.raises(RecipeError, match="exclude each other"):
         OptimizerSpec(groups=(ParameterGroup("norm"),), layer_decay=LayerDecay("layer", 0.9, 12))
+
+
+METHOD_FILE = """
+method: Testnet
+paper: {title: A test, url: https://example.org}
+protocols:
+  whole: {mean: [1, 2, 3], std: [1, 1, 1], mode: whole}
+architectures:
+  r18:
+    backbone: {type: ResNet, depth: 18}
+    decode_head: {type: FCNHead, channels: 8}
+recipes:
+  sgd:
+    optimizer: {name: SGD, lr: 0.02}
+    augmentation: {scale: [2048, 1024]}
+entries:
+  testnet_a:
+    architecture: r18
+    backbone: R-18
+    dataset: cityscapes
+    num_classes: 19
+    align_corners: false
+    protocol: whole
+    crop_size: [512, 1024]
+    iterations: 100
+    batch_size: 8
+    recipe: {base: sgd, clip_norm: 1}
+    weights: {addresses: ["https://example.org/a.pth"]}
+"""
+
+
+def read(tmp_path: Path, old: str = "", new: str = "") -> Recipe:
+    assert old in METHOD_FILE
+    path = tmp_path / "testnet.yaml"
+    path.write_text(METHOD_FILE.replace(old, new) if old else METHOD_FILE)
+    (entry,) = read_entries(path)
+    assert entry.recipe is not None
+    return entry.recipe
+
+
+def test_an_entry_completes_its_files_recipe(tmp_path: Path) -> None:
+    assert read(tmp_path) == Recipe(
+        iterations=100,
+        batch_size=8,
+        optimizer=OptimizerSpec(lr=0.02),
+        augmentation=Augmentation(scale=(2048, 1024), crop_size=(512, 1024)),
+        clip_norm=1.0,
+    )
+    assert read(tmp_path, "clip_norm: 1", "batch_size: 32").batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("base: sgd", "base: adam", r"entry 'testnet_a'.recipe: field 'base' names 'adam'"),
+        ("clip_norm: 1", "speed: 1", "entry 'testnet_a'.recipe: recipe: there is no field speed"),
+        ("lr: 0.02", "rate: 0.02", "recipes.sgd: recipe: there is no field optimizer.rate"),
+        ("lr: 0.02", "lr: fast", "recipes.sgd: recipe: optimizer.lr must be float"),
+        ("    iterations: 100\n", "", "field 'iterations' is missing, and the entry has none"),
+    ],
+)
+def test_a_recipe_that_is_none_is_named_by_file_and_entry(tmp_path: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(IndexSchemaError, match=re.escape(says) if "'" not in says else says) as caught:
+        read(tmp_path, old, new)
+    assert "testnet.yaml" in str(caught.value)
+
+
+def test_info_shows_the_recipe_in_a_few_lines() -> None:
+    text = describe(ENTRIES["stdc1_in1k_pre_512x1024_80k_cityscapes"], width=200)
+    lines = [line for line in text.splitlines() if line.strip()]
+    for expected in (
+        "starts from       stdc1",
+        "optimizer         SGD, learning rate 0.01, weight decay 0.0005, momentum 0.9",
+        "schedule          poly, power 0.9, to 0.0001; linear warm-up over 1000",
+        "losses            1 x cross entropy of the hardest pixels",
+    ):
+        assert any(line.strip() == expected for line in lines), expected
+    groups = describe(ENTRIES["segformer_mit_b0_512x512_160k_ade20k"], width=200)
+    assert "; head: rate x 10" in groups
+    assert "norm: decay x 0" in groups
 
 
 def test_every_published_entry_has_a_recipe() -> None:
