@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from segzoo.benchmark.conditions import Conditions
     from segzoo.benchmark.processes import Outcome
 
-__all__ = ["add_commands", "add_conditions", "chosen", "conditions_of"]
+__all__ = ["add_commands", "add_conditions", "chosen", "conditions_of", "default_device"]
 
 _EXAMPLES = """\
 examples:

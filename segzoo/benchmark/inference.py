@@ -96,7 +96,8 @@ def _subject(conditions: InferenceConditions) -> _Subject:
     device, dtype = torch.device(conditions.device), getattr(torch, conditions.dtype)
     model = segzoo.load(conditions.name, pretrained=conditions.pretrained, device=device).to(dtype)
     prepared = model.optimize() if conditions.prepared else model
-    options = resolve(model.entry, model.num_classes, resize=None)
+    # Batch 1 in sliding windows too: one goes through the network at a time, as published.
+    options = resolve(model.entry, model.num_classes, resize=None, batch_size=1)
     if options.crop:
         crop, stride = cost.windows_of(model.entry, conditions.size)
         options = dataclasses.replace(options, crop=crop, stride=stride)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,14 +63,20 @@ def run(
     timed_out = threading.Event()
     errors: deque[str] = deque(maxlen=_ERROR_LINES)
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # so that what it starts can be ended with it
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
 
         def stop() -> None:
             timed_out.set()
-            process.kill()
+            _kill(process)
 
         clock = threading.Timer(timeout, stop) if timeout is not None else None
         reader = threading.Thread(target=errors.extend, args=(process.stderr,), daemon=True)
@@ -84,7 +92,7 @@ def run(
             code = process.wait()
             reader.join()
         except BaseException:
-            process.kill()
+            _kill(process)
             raise
         finally:
             if clock:
@@ -95,6 +103,15 @@ def run(
         return None
     last = next((line.strip() for line in reversed(errors) if line.strip()), "")
     return (f"killed by signal {-code}" if code < 0 else f"exit code {code}") + (f": {last}" if last else "")
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End a process and all that it started."""
+    if os.name != "posix":
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def failure(conditions: Conditions, reason: str) -> dict[str, Any]:

@@ -26,17 +26,23 @@ def _label(entry: Entry) -> str:
 
 
 def _speed(dataset: str, logs: Logs) -> str:
-    points = []
+    points: list[Point] = []
+    devices: dict[str, None] = {}
     for entry in _entries(dataset):
+        measured, accuracy = logs.speed.get((entry.name, "model-zoo")), logs.accuracy.get((entry.name, "single-scale"))
+        if measured and accuracy:
+            points.append(Point(measured["fps"], accuracy["metrics"]["mIoU"], _label(entry), measured=True))
+            devices[str(measured["environment"].get("device_name") or measured["environment"]["device"])] = None
         inference = entry.reported.inference
         if inference and (inference.hardware, inference.precision) == _USUAL:
             points.append(Point(inference.fps, entry.reported.metrics["mIoU"], _label(entry)))
+    here = f" Measured: {', '.join(devices)}." if devices else ""
     return scatter(
         points,
         Axis("pictures a second (fps), logarithmic", log=True),
         _MIOU,
         title=f"{datasets()[dataset].title}: mIoU against speed",
-        note="Published figures: V100, FP32, batch 1. Up and to the right is better.",
+        note=f"Published figures: V100, FP32, batch 1.{here} Up and to the right is better.",
     )
 
 

@@ -60,7 +60,7 @@ def pareto(points: Sequence[Point], x: Axis) -> list[Point]:
 def scatter(
     points: Sequence[Point], x: Axis, y: Axis, *, title: str, note: str, width: int = 820, height: int = 500
 ) -> str:
-    """Points, those on the Pareto front joined by a line and labelled, on named axes."""
+    """Points on named axes; the published ones' Pareto front is joined by a line, it and measured points are labelled."""
     frame = Box(_LEFT, _TOP, width - _RIGHT, height - _BOTTOM)
     body = _titles(title, note)
     if not points:
@@ -70,24 +70,26 @@ def scatter(
     across, x_ticks = _scale([point.x for point in points], frame.left, frame.right, log=x.log)
     up, y_ticks = _scale([point.y for point in points], frame.bottom, frame.top, log=y.log)
     body += _axes(frame, x, y, [(across(v), v) for v in x_ticks], [(up(v), v) for v in y_ticks])
-    front = pareto(points, x)
+    front = pareto([point for point in points if not point.measured], x)
     places = {id(point): (across(point.x), up(point.y)) for point in points}
     ordered = sorted(points, key=lambda point: (point.x, point.y, point.label))
     on_front = {id(point) for point in front}
     for point in ordered:
-        if id(point) not in on_front:
-            body.append(_dot(*places[id(point)], 3.4, _MEASURED if point.measured else _OTHER, point, opacity=0.75))
+        if id(point) not in on_front and not point.measured:
+            body.append(_dot(*places[id(point)], 3.4, _OTHER, point, opacity=0.75))
+    named = [*front, *(point for point in ordered if point.measured)]
     stair = _stair([places[id(point)] for point in front], x.more_is_better)
-    body.append(_path(stair))
-    for point in front:
+    if stair:
+        body.append(_path(stair))
+    for point in named:
         body.append(_dot(*places[id(point)], 4.6, _MEASURED if point.measured else _FRONT, point))
-    others = [places[id(point)] for point in ordered if id(point) not in on_front]
-    wanted = [(places[id(point)], len(point.label) * _CHARACTER * _SIZE) for point in front]
+    others = [places[id(point)] for point in ordered if id(point) not in on_front and not point.measured]
+    wanted = [(places[id(point)], len(point.label) * _CHARACTER * _SIZE) for point in named]
     labels = place_labels(wanted, _SIZE + 3, frame, dots=others, lines=list(itertools.pairwise(stair)))
-    for point, label in zip(front, labels, strict=True):
+    for point, label in zip(named, labels, strict=True):
         if label.end:
             body.append(_line(*places[id(point)], *label.end, _FAINT, width=0.6))
-    for point, label in zip(front, labels, strict=True):
+    for point, label in zip(named, labels, strict=True):
         body.append(_text(label.box.left, label.box.bottom - 3.5, point.label, halo=True))
     body += _legend(width, any(point.measured for point in points))
     return _document(body, width, height)
@@ -220,7 +222,7 @@ def _legend(width: int, measured: bool) -> list[str]:
 
 def _stair(places: Sequence[tuple[float, float]], falls: bool) -> list[tuple[float, float]]:
     """The corners of a stair through the front: what is reached at each x."""
-    corners = [places[0]]
+    corners = list(places[:1])
     for x, y in places[1:]:
         before = corners[-1]
         corners += [(before[0], y) if falls else (x, before[1]), (x, y)]

@@ -40,9 +40,17 @@ def test_an_early_end_says_why(code: str, reason: str) -> None:
     assert processes.run(python(code), "x" * 100_000) == reason
 
 
-def test_a_process_that_takes_too_long_is_stopped() -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.sleep(60)",
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])",
+    ],
+    ids=["itself", "what it started"],
+)
+def test_a_process_that_takes_too_long_is_stopped(code: str) -> None:
     started = time.monotonic()
-    assert processes.run(python("import time; time.sleep(60)"), timeout=0.5) == "stopped after 0.5 s"
+    assert processes.run(python(code), timeout=0.5) == "stopped after 0.5 s"
     assert time.monotonic() - started < 30
 
 

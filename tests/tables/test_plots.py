@@ -61,7 +61,10 @@ def test_a_plot_names_its_axes_and_its_front() -> None:
     assert text == scatter(list(reversed(points)), SPEED, MIOU, title="Speed", note="a & b")
 
 
-@pytest.mark.parametrize("points", [[], [Point(3, 70, "only")], [Point(3, 70, "a"), Point(3, 70, "b")]])
+@pytest.mark.parametrize(
+    "points",
+    [[], [Point(3, 70, "only")], [Point(3, 70, "mine", measured=True)], [Point(3, 70, "a"), Point(3, 70, "b")]],
+)
 def test_few_points_or_none_are_drawn(points: list[Point]) -> None:
     text = scatter(points, SPEED, MIOU, title="t", note="n")
     ElementTree.fromstring(text)
