@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from torch import Tensor
 from segzoo.errors import OptionError
 
 __all__ = ["add_up", "device_of", "first", "joined", "place", "share"]
+
+_PATIENCE = datetime.timedelta(hours=12)  # until the slowest process has done its share; torchrun notices dead ones
 
 
 @contextmanager
@@ -28,7 +31,8 @@ def joined() -> Iterator[None]:
     # the second evaluation of a script to sockets that are closed.
     store, rank, world = next(dist.rendezvous("env://"))
     turn = store.add(f"segzoo/evaluations/{rank}", 1)
-    dist.init_process_group("gloo", store=dist.PrefixStore(f"segzoo/{turn}", store), rank=rank, world_size=world)
+    own = dist.PrefixStore(f"segzoo/{turn}", store)
+    dist.init_process_group("gloo", store=own, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield
     finally:
