@@ -60,7 +60,7 @@ def pareto(points: Sequence[Point], x: Axis) -> list[Point]:
 def scatter(
     points: Sequence[Point], x: Axis, y: Axis, *, title: str, note: str, width: int = 820, height: int = 500
 ) -> str:
-    """Points on named axes; the published ones' Pareto front is joined by a line, it and measured points are labelled."""
+    """Points on named axes; a line joins the Pareto front of the published ones, labelled as measured ones are."""
     frame = Box(_LEFT, _TOP, width - _RIGHT, height - _BOTTOM)
     body = _titles(title, note)
     if not points:
