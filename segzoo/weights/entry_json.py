@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segzoo.errors import CheckpointError
-from segzoo.index import Entry
+from segzoo.index import Entry, ModuleSpec
 
 __all__ = ["entry_from_json", "entry_to_json"]
 
@@ -45,8 +45,12 @@ def _restore(kind: Any, value: Any, where: str) -> Any:
         return value
     elif isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
         return {str(key): _restore(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    elif kind is Any or (kind is float and isinstance(value, int) and not isinstance(value, bool)):
-        return value if kind is Any else float(value)
+    elif kind is Any:
+        # A part of a network may hold another, as K-Net's head does.
+        held = isinstance(value, Mapping) and set(value) == {"type", "arguments"}
+        return _restore(ModuleSpec, value, where) if held else value
+    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
     elif isinstance(kind, type) and isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         return value
     raise CheckpointError(f"{where} has the value {str(value)[:60]!r}, which is of another type than segzoo writes")

@@ -174,7 +174,7 @@ def test_every_entry_survives_json() -> None:
     assert len(entries) > 100
     for entry in entries:
         back = entry_from_json(json.loads(json.dumps(entry_to_json(entry))), "x")
-        assert json.dumps(entry_to_json(back)) == json.dumps(entry_to_json(entry))
+        assert back == entry
         assert dataclasses.replace(back, architecture=entry.architecture) == entry
 
 
