@@ -59,7 +59,7 @@ def add_up(counts: Tensor) -> Tensor:
     """The sum of every process's int64 ``counts``, on the device they are on."""
     if place()[1] == 1:
         return counts
-    carried = counts.clone() if "nccl" in dist.get_backend() else counts.cpu()
+    carried = counts.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
     dist.all_reduce(carried)
     return carried.to(counts.device)
 
