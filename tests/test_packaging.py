@@ -109,7 +109,7 @@ def test_wheel_metadata(wheel: Path) -> None:
     assert f"\nVersion: {segzoo.__version__}\n" in metadata
     assert "\nRequires-Python: >=3.10\n" in metadata
     assert re.search(r"\nLicense(-Expression)?: Apache-2.0\n", metadata)
-    for extra in ("test", "dev", "export", "geo"):
+    for extra in ("test", "dev", "export", "geo", "tensorboard"):
         assert f"\nProvides-Extra: {extra}\n" in metadata
     assert "\n# segzoo" in metadata  # the README is the long description
 
@@ -122,7 +122,7 @@ def requirements(*extras: str) -> list[str]:
 
 
 def test_no_dependency_has_an_upper_bound() -> None:
-    found = requirements("test", "dev", "export", "geo")
+    found = requirements("test", "dev", "export", "geo", "tensorboard")
     assert "torch>=2.6" in found
     for requirement in found:
         assert re.fullmatch(r"[A-Za-z0-9_-]+(>=[0-9.]+)?", requirement), requirement

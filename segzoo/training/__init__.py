@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segzoo.training.compute import compute_losses, total_loss
+    from segzoo.training.run import Outcome, train
+    from segzoo.training.settings import Manner
 
-__all__ = ["compute_losses", "total_loss"]
+__all__ = ["Manner", "Outcome", "compute_losses", "total_loss", "train"]
 
 _HOME = {
+    "Manner": "settings",
+    "Outcome": "run",
     "compute_losses": "compute",
     "total_loss": "compute",
+    "train": "run",
 }
 
 

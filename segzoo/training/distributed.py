@@ -142,7 +142,7 @@ class ReducedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        values = x.float()
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         channels = x.shape[1]
         total = _Sum.apply(torch.cat([values.sum((0, 2, 3)), values.new_tensor([x.numel() / channels])]))
         count = total[-1].detach()

@@ -24,7 +24,7 @@ from segzoo.training.settings import Manner, Settings
 from segzoo.training.start import begin
 from segzoo.training.validation import validate
 
-__all__ = ["Outcome", "train"]
+__all__ = ["Outcome", "split_batch", "train"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _Run:
         self.interval = manner.evaluate_every
         if self.interval is None:
             self.interval = max(1, recipe.iterations // 10)
-        self.share = _share(recipe, manner, processes)
+        self.share = split_batch(recipe, manner, processes)
         self.pictures = open_dataset(settings.dataset, root, "train")
         self.val = open_dataset(settings.dataset, root, "val") if self.interval else None
         self.best: float | None = None
@@ -162,7 +162,7 @@ class _Run:
             loader = self._batches()
             while self.trainer.step < self.iterations and not stopped:
                 self.trainer.advance(loader)
-                stopped = self.processes.any(interruption.signal is not None)
+                stopped = self.processes.any(interruption.signal is not None) and self.trainer.step < self.iterations
                 self._after_step(report, stopped)
         self.processes.wait()
         return Outcome(
@@ -248,7 +248,7 @@ class _Run:
         self.folder.write_weights(path, trainer.result, iteration=trainer.step, half=self.settings.half)
 
 
-def _share(recipe: Recipe, manner: Manner, processes: Processes) -> Share:
+def split_batch(recipe: Recipe, manner: Manner, processes: Processes) -> Share:
     """How the recipe's batch is split: over processes, and over passes of at most ``per_device`` pictures."""
     own, rest = divmod(recipe.batch_size, processes.world)
     if rest or not own:
