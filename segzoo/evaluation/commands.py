@@ -57,15 +57,10 @@ def _run(args: argparse.Namespace) -> int:
     from segzoo.evaluation.accuracy import evaluate
     from segzoo.evaluation.processes import first
     from segzoo.records import append
-    from segzoo.weights.store import cache_directory
 
-    if args.state is None:
-        state = cache_directory() / "evaluations"
-        state.mkdir(parents=True, exist_ok=True)
-    elif args.state.is_dir():
+    state = _default_state() if args.state is None else args.state
+    if args.state is not None and args.state.is_dir():
         raise OptionError(f"--state {args.state} is a folder; name a file")
-    else:
-        state = args.state
     found = evaluate(
         args.name,
         args.data,
@@ -86,3 +81,16 @@ def _run(args: argparse.Namespace) -> int:
             append(args.out, found.record())
             print(f"recorded in {args.out}", file=sys.stderr)
     return 0
+
+
+def _default_state() -> Path | None:
+    """The folder of the cache that keeps interrupted runs; None where it cannot be written."""
+    from segzoo.weights.store import cache_directory
+
+    folder = cache_directory() / "evaluations"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"segzoo: an interrupted run will not go on: {folder}: {error.strerror}", file=sys.stderr)
+        return None
+    return folder

@@ -223,6 +223,20 @@ def test_interrupted_on_the_command_line(
     assert capsys.readouterr().out == continued[continued.rindex(f"{ENTRY} on") :]
 
 
+def test_without_a_place_for_the_state_it_goes_all_the_same(
+    streets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEGZOO_CACHE", str(tmp_path / "file" / "cache"))
+    command = ["evaluate", ENTRY, "--data", str(streets), "--quiet", "--device", "cpu", "--limit", "1"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "segzoo: an interrupted run will not go on: " in shown.err
+    assert "mIoU" in shown.out
+    assert main([*command, "--state", str(tmp_path)]) == 1
+    assert "is a folder; name a file" in capsys.readouterr().err
+
+
 def test_changed_files_are_another_evaluation(streets: Path, tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     path = sorted(streets.rglob("*_labelTrainIds.png"))[1]
