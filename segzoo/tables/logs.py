@@ -46,9 +46,9 @@ def default_logs() -> Path:
 def read_logs(directory: Path) -> Logs:
     """Read every ``*.jsonl`` of a folder; of two records about one thing the later one counts.
 
-    Speed and memory count only ``as_tested``: at the size of the published figures, of the network as it is, in
-    float32. Records of other kinds are left to those who want them. Each record also gets the name of its file, as
-    ``log``.
+    Accuracy, speed, memory and cost count only ``as_tested``: accuracy with the entry's own weights on all pictures of
+    its own data set, speed at the size of the published figures, of the network as it is, in float32. Records of
+    other kinds are left to those who want them. Each record also gets the name of its file, as ``log``.
 
     Raises:
         RecordError: a line is not a sound record; names file and line.

@@ -89,7 +89,8 @@ def _embedded(logs: Logs) -> str:
         parts.append(f"{cost['parameters'] / 1e6:.2f} M parameters, {cost['flops'] / 1e9:.1f} GFLOP a picture")
     if speed := logs.speed.get((entry.name, "model-zoo")):
         about = speed["environment"]
-        threads = f", {about['threads']} threads" if about.get("threads") else ""
+        number = about.get("threads")
+        threads = f", {number} thread{'s' if number > 1 else ''}" if number else ""
         device = about.get("device_name") or about["device"]
         parts.append(f"{speed['fps']:.1f} fps at {size_text(tuple(speed['input_size']))} ({device}{threads})")
     return bars(

@@ -16,6 +16,7 @@ __all__ = ["circumstances", "entries_grid", "methods_table", "zoo_table"]
 
 _PROTOCOLS = {"mIoU": "single-scale", "Dice": "single-scale", "mIoU(ms+flip)": "ms+flip 0.x"}
 _FAILED = "failed"
+_BUSY = 1.5  # load a core, from which on others slow a measurement down
 
 
 @dataclass(frozen=True)
@@ -241,6 +242,9 @@ def circumstances(record: Record) -> str:
         parts.append(f"PyTorch {torch}")
     if about.get("time"):
         parts.append(about["time"][:10])
+    load, cores = (about.get("load_average") or [0])[0], (about.get("hardware") or {}).get("cores")
+    if record["kind"] not in ("accuracy", "failure") and cores and load > _BUSY * cores:
+        parts.append(f"on a busy machine (load {load:g} on {cores} cores)")
     if record.get("log"):
         parts.append(f"[log](benchmarks/logs/{record['log']})")
     return ", ".join(parts)

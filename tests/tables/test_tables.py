@@ -100,6 +100,32 @@ def test_measured_accuracy_comes_from_a_log_only(tmp_path: Path) -> None:
     assert text.count("mIoU, measured") == 1  # only the table that the entry stands in
 
 
+def test_measured_speed_names_hardware_and_a_busy_machine(tmp_path: Path) -> None:
+    about = {**records.environment("cpu"), "device_name": "A Processor", "threads": 2, "load_average": [0.5, 1, 1]}
+    about["hardware"] = {"processor": "A Processor", "cores": 2}
+    speed = {
+        "kind": "speed",
+        "entry": FASTFCN,
+        "input_size": [1024, 2048],
+        "dtype": "float32",
+        "as_tested": True,
+        "definition": "model-zoo",
+        "mode": "whole",
+        "fps": 5.0,
+        "ms": {"median": 200.0, "mean": 200.0, "q1": 199.0, "q3": 201.0},
+        "images": 200,
+        "not_counted": 5,
+        "environment": about,
+    }
+    text = tables.render("zoo", tables.read_logs(log(tmp_path, speed, {**speed, "as_tested": False, "fps": 9.0})))
+    assert row(text, f"`{FASTFCN}`")[6:8] == ["4.40", "5.00 (+0.60)"]
+    assert f"- `{FASTFCN}`, speed measured: 1024x2048, 200 pictures, A Processor, 2 threads, PyTorch" in text
+    assert "busy" not in text
+    speed["environment"] = {**about, "load_average": [9.5, 1, 1]}
+    text = tables.render("zoo", tables.read_logs(log(tmp_path, speed)))
+    assert "on a busy machine (load 9.5 on 2 cores)" in text
+
+
 def test_drawn_streets_by_class_and_on_the_whole(tmp_path: Path) -> None:
     (name,) = (entry.name for entry in default_index().entries.values() if entry.dataset == "drawn_streets")
     assert row(tables.render("drawn-streets", Logs()), "road") == ["road", tables.ABSENT]
