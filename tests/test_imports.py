@@ -25,7 +25,7 @@ FLOORS = (
     {"build", "weights"},
     {"inference"},
     {"model", "datasets"},
-    {"evaluation"},
+    {"evaluation", "export"},
     {"training"},
     {"segzoo"},  # the public names
     {"benchmark"},
@@ -126,7 +126,14 @@ print(json.dumps([len(names), heavy, time.process_time()]))
 
 @pytest.mark.parametrize(
     "argv",
-    [["--help"], ["list"], ["info", "fastfcn_r50_jpu_psp_cityscapes"], ["predict", "--help"], ["tables"]],
+    [
+        ["--help"],
+        ["list"],
+        ["info", "fastfcn_r50_jpu_psp_cityscapes"],
+        ["predict", "--help"],
+        ["train", "--help"],
+        ["tables"],
+    ],
 )
 def test_commands_that_compute_nothing_import_no_torch(argv: list[str]) -> None:
     code = f"""
