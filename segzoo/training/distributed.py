@@ -189,7 +189,8 @@ def _reduced(norm: nn.BatchNorm2d) -> ReducedBatchNorm2d:
         twin = ReducedBatchNorm2d(
             norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
         ).train(norm.training)
-    twin.load_state_dict(norm.state_dict(keep_vars=True), assign=True)
-    if norm.affine:
-        twin.weight, twin.bias = norm.weight, norm.bias
+    # The very tensors: a frozen one stays frozen, one that is shared stays shared.
+    twin.weight, twin.bias = norm.weight, norm.bias
+    twin.running_mean, twin.running_var = norm.running_mean, norm.running_var
+    twin.num_batches_tracked = norm.num_batches_tracked
     return twin

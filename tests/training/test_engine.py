@@ -17,7 +17,7 @@ from segzoo.index import find
 from segzoo.recipe import Precision, Recipe
 from segzoo.training.averaging import RunningAverage
 from segzoo.training.data import Draws, Share, batches
-from segzoo.training.distributed import Processes, joined
+from segzoo.training.distributed import Processes, ReducedBatchNorm2d, joined, synchronised
 from segzoo.training.engine import Trainer
 from segzoo.training.run import split_batch
 from segzoo.training.settings import Manner, Settings
@@ -132,6 +132,21 @@ def test_frozen_parts_are_in_evaluation_mode() -> None:
         "decode_head",
         "auxiliary_head",
     }
+
+
+def test_normalisation_over_processes_keeps_the_tensors() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(nn.BatchNorm2d(2, momentum=0.3), nn.BatchNorm2d(2)))
+    model[1][0].requires_grad_(False)
+    before = model.state_dict(keep_vars=True)
+    changed = synchronised(model, Processes(0, 2, torch.device("cpu")))
+    after = changed.state_dict(keep_vars=True)
+    assert list(before) == list(after)
+    assert all(before[name] is after[name] for name in before)
+    assert not any(parameter.requires_grad for parameter in changed[1][0].parameters())  # type: ignore[index]
+    assert [type(module) for module in changed[1]] == [ReducedBatchNorm2d] * 2  # type: ignore[index,union-attr]
+    assert changed[1][0].momentum == 0.3  # type: ignore[index]
+    x = torch.randn(2, 1, 3, 3)
+    assert torch.equal(changed.eval()(x), nn.Sequential(model[0], nn.BatchNorm2d(2), nn.BatchNorm2d(2)).eval()(x))
 
 
 @pytest.mark.parametrize(
