@@ -9,6 +9,7 @@ from segzoo.index import Entry, datasets, default_index
 from segzoo.tables.grid import ABSENT, figure
 from segzoo.tables.logs import Logs
 from segzoo.tables.svg import Axis, Bar, Point, bars, scatter
+from segzoo.tables.zoo import busy
 
 __all__ = ["PLOTS"]
 
@@ -91,6 +92,7 @@ def _embedded(logs: Logs) -> str:
         about = speed["environment"]
         number = about.get("threads")
         threads = f", {number} thread{'s' if number > 1 else ''}" if number else ""
+        threads += ", busy" if busy(speed) else ""
         device = about.get("device_name") or about["device"]
         parts.append(f"{speed['fps']:.1f} fps at {size_text(tuple(speed['input_size']))} ({device}{threads})")
     return bars(

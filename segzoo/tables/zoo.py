@@ -12,7 +12,7 @@ from segzoo.index import Entry, datasets, default_index
 from segzoo.tables.grid import ABSENT, Grid, figure, signed
 from segzoo.tables.logs import Logs, Record
 
-__all__ = ["circumstances", "entries_grid", "methods_table", "zoo_table"]
+__all__ = ["busy", "circumstances", "entries_grid", "methods_table", "zoo_table"]
 
 _PROTOCOLS = {"mIoU": "single-scale", "Dice": "single-scale", "mIoU(ms+flip)": "ms+flip 0.x"}
 _FAILED = "failed"
@@ -230,6 +230,13 @@ def training_log(record: Record) -> str:
     return ", ".join(parts) or "no figures"
 
 
+def busy(record: Record) -> str | None:
+    """The load of a machine that others used during a measurement, in words; None where it is not known or low."""
+    about = record["environment"]
+    load, cores = (about.get("load_average") or [0])[0], (about.get("hardware") or {}).get("cores")
+    return f"{load:g} on {cores} cores" if cores and load > _BUSY * cores else None
+
+
 def circumstances(record: Record) -> str:
     """Device, threads, software, day and log of a record, in words."""
     about = record["environment"]
@@ -242,9 +249,8 @@ def circumstances(record: Record) -> str:
         parts.append(f"PyTorch {torch}")
     if about.get("time"):
         parts.append(about["time"][:10])
-    load, cores = (about.get("load_average") or [0])[0], (about.get("hardware") or {}).get("cores")
-    if record["kind"] not in ("accuracy", "failure") and cores and load > _BUSY * cores:
-        parts.append(f"on a busy machine (load {load:g} on {cores} cores)")
+    if record["kind"] not in ("accuracy", "failure") and (load := busy(record)):
+        parts.append(f"on a busy machine (load {load})")
     if record.get("log"):
         parts.append(f"[log](benchmarks/logs/{record['log']})")
     return ", ".join(parts)
