@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -211,14 +212,14 @@ def test_a_mistyped_name_is_one_line_with_suggestions(capsys: Capture) -> None:
 def test_a_file_that_cannot_be_written_is_one_line(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Path, *args: object, **kwargs: object) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied", "somewhere")
 
     path = tmp_path / "doc.md"
     path.write_text("<!-- segzoo:table methods -->\n<!-- /segzoo:table -->\n", encoding="utf-8")
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     assert main(["tables", "--write", str(path)]) == 1
-    assert capsys.readouterr().err == f"segzoo: {path}: Permission denied\n"
+    assert capsys.readouterr().err == f"segzoo: {path}: cannot be written (Permission denied)\n"
 
 
 def test_a_reader_that_leaves_is_no_fault() -> None:

@@ -56,7 +56,11 @@ def contents(path: Path, table: Renderer, plot: Renderer) -> Mapping[Path, tuple
 
 
 def update(paths: Iterable[Path], table: Renderer, plot: Renderer) -> list[Path]:
-    """Bring documents and their plots up to date; returns the files that changed."""
+    """Bring documents and their plots up to date; returns the files that changed.
+
+    Raises:
+        TableError: see :func:`contents`; or a file cannot be written, and is left as it was.
+    """
     changed = []
     for path in paths:
         for file, (old, new) in contents(path, table, plot).items():
@@ -83,13 +87,16 @@ def diff(paths: Iterable[Path], table: Renderer, plot: Renderer) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
         os.chmod(temporary, path.stat().st_mode if path.exists() else 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise TableError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)  # it is there only if something went wrong

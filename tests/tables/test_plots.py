@@ -113,7 +113,7 @@ def test_a_document_that_cannot_be_written_keeps_its_text(tmp_path: Path, monkey
         raise OSError("disk full")
 
     monkeypatch.setattr(documents.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(documents.TableError, match=r"README\.md: cannot be written \(disk full\)"):
         documents._write(document, "new")
     assert document.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [document]
