@@ -45,6 +45,8 @@ BARS = (
 )
 METHODS_BAR = (2.0, 2.0)  # of the geometric mean over the methods
 
+_ELSEWHERE = ("ConvNeXt", "PoolFormer")  # backbones that the peer takes from a further package, mmpretrain
+
 # The peer's configuration, where the index knows no 1.x name of the entry.
 _CONFIGURATIONS = {
     "ocrnet_hr18s_512x1024_40k_cityscapes": "ocrnet_hr18s_4xb2-40k_cityscapes-512x1024",
@@ -55,12 +57,14 @@ _CONFIGURATIONS = {
 
 @functools.cache
 def methods() -> tuple[Case, ...]:
-    """The smallest architecture of each method, on a picture of the entry's crop size."""
+    """The smallest architecture of each method that the peer has by itself, on a picture of the entry's crop size."""
     smallest: dict[str, tuple[int, str]] = {}
     for name in names():
+        method, backbone = find(name).method, find(name).architecture.backbone.type
+        if backbone in _ELSEWHERE:
+            continue
         about = json.loads((GOLDEN / "architectures" / f"{name}.json").read_text())
         found = (int(about["parameters"]), name)
-        method = find(name).method
         smallest[method] = min(smallest.get(method, found), found)
     cases = []
     for _, name in sorted(smallest.values(), key=lambda found: found[1]):
@@ -89,7 +93,7 @@ def choose(words: list[str]) -> list[Case]:
         height_width = (int(match[1]), int(match[2])) if match else entry.crop_size or (512, 1024)
         known = [case for case in BARS if case.entry == entry.name and case.size == height_width]
         chosen += known or [Case(entry.name, height_width)]
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 def configuration(entry: Entry, folder: Path) -> Path:
