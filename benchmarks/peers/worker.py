@@ -1,4 +1,4 @@
-"""One side of the comparison in a process of its own: ``python -m benchmarks.peers.worker SIDE ENTRY FILES THREADS FIT``.
+"""One side of the comparison as a process: ``python -m benchmarks.peers.worker SIDE ENTRY FILES THREADS FIT``.
 
 FILES is a folder with ``picture.npy`` and ``weights.safetensors``. The process reads a word a line and answers with a
 line of JSON: ``memory`` (asked first: of the first call), ``time``, ``labels``, ``work``, ``gap``. It ends with its
