@@ -8,6 +8,7 @@ neither the number of workers nor an interruption changes what the network sees.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,10 @@ _ORDER, _VIEW = 0, 1  # two streams of random numbers from one seed
 
 
 class InMemory:
-    """A data set whose samples are kept once they have been read: decoding takes as long as augmenting."""
+    """A data set whose samples are kept once they have been read: decoding takes as long as augmenting.
+
+    Worker processes keep what they read themselves, each for its own.
+    """
 
     def __init__(self, data: SegmentationData) -> None:
         self._data = data
@@ -151,6 +155,12 @@ def _collate(samples: list[tuple[Tensor, Tensor] | SegzooError]) -> tuple[Tensor
     return torch.stack([pixels for pixels, _ in pairs]), torch.stack([labels for _, labels in pairs])
 
 
+def _deafen(worker: int) -> None:
+    """Leave signals to the main process: Ctrl-C and schedulers reach every process of the group."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 
@@ -176,6 +186,7 @@ def batches(draws: Draws, share: Share, first: int, last: int, *, workers: int =
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=pinned,
+        worker_init_fn=_deafen,
         # Draws are seeded one by one; the loader must not take a number from the caller's generator for its own.
         generator=torch.Generator(),
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import multiprocessing
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,8 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, step: int, number: int = si
     def advance_and_signal(self: Trainer, batches: Any) -> None:
         advance(self, batches)
         if self.step == step:
+            for child in multiprocessing.active_children():  # a terminal's Ctrl-C reaches them too
+                os.kill(child.pid or 0, number)
             signal.raise_signal(number)
 
     monkeypatch.setattr(Trainer, "advance", advance_and_signal)
@@ -84,13 +89,14 @@ def test_resumed_run_is_the_uninterrupted_one(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     out = tmp_path / "run"
+    with_worker = dataclasses.replace(MANNER, workers=1)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 3, number)
-        stopped = go(data, out, recipe(ema=0.5))
+        stopped = go(data, out, recipe(ema=0.5), manner=with_worker)
     assert (stopped.iteration, stopped.stopped_by) == (3, number)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     caller = torch.get_rng_state()
-    resumed = go(data, out, recipe(ema=0.5), resume=True, manner=Manner(**{**vars(MANNER), "workers": 1}))
+    resumed = go(data, out, recipe(ema=0.5), resume=True)
     assert torch.equal(torch.get_rng_state(), caller)
     assert (resumed.iteration, resumed.stopped_by) == (6, None)
     # The evaluation of step 3 is left out when the run is asked to stop then.
@@ -159,7 +165,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(data: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(Trainer, "advance", spoil)
     with pytest.raises(TrainingError, match=r"decode.loss_ce is nan at step 5; the run has stopped, .*last\.safe"):
-        go(data, tmp_path, recipe(), manner=Manner(**{**vars(MANNER), "log_every": 100}))
+        go(data, tmp_path, recipe(), manner=dataclasses.replace(MANNER, log_every=100))
     assert read(tmp_path / "last.safetensors").meta["iteration"] == "4"
     assert all(torch.isfinite(value).all() for value in read(tmp_path / "last.safetensors").tensors.values())
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 4
