@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from segzoo.backbones.plain_transformer import PlainTransformer, as_map
 from segzoo.layers.attention import SelfAttention
 from segzoo.layers.drop_path import drop_path_rates
+from segzoo.layers.symbolic import known
 from segzoo.layers.transformer import FeedForward, TransformerBlock, init_linear
 
 __all__ = ["VisionTransformer", "resize_positions"]
@@ -118,7 +119,8 @@ class VisionTransformer(PlainTransformer):
         """The table of positions for ``size`` rows and columns of patches: (1, 1 + rows * columns, embed_dims)."""
         # The published networks look at the number of patches alone: a table for as many patches in another shape is
         # taken as it is, and the published figures were made so.
-        if size[0] * size[1] == self.grid[0] * self.grid[1]:
+        # Where an export leaves the size open, the table is brought to every shape; to its own, that changes nothing.
+        if known(size[0] * size[1] == self.grid[0] * self.grid[1]):
             return self.pos_embed
         return resize_positions(self.pos_embed, self.grid, size, self.interpolate_mode)
 

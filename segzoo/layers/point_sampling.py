@@ -52,8 +52,9 @@ def most_uncertain_points(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     height, width = logits.shape[2:]
     indices = uncertainty(logits).flatten(1).topk(torch.sym_min(count, height * width), dim=1).indices
-    x = ((indices % width).float() + 0.5) / width
-    y = (indices.div(width, rounding_mode="floor").float() + 0.5) / height
+    rows = indices.div(width, rounding_mode="floor")
+    x = ((indices - rows * width).float() + 0.5) / width  # a remainder by a size left open is no operation of ONNX's
+    y = (rows.float() + 0.5) / height
     return indices, torch.stack([x, y], dim=2)
 
 
