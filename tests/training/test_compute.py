@@ -64,6 +64,11 @@ ROUNDED: dict[str, float] = {
     "ocrnet_r101-d8_512x1024_40k_b8_cityscapes": 2e-02,
     "pspnet_r50-d32_rsb-pretrain_512x1024_adamw_80k_cityscapes": 2e-03,
     "pspnet_r50-d8_512x1024_40k_cityscapes": 2e-03,
+    "danet_r101-d8_512x1024_40k_cityscapes": 6e-03,
+    "nonlocal_r101-d8_512x1024_40k_cityscapes": 2e-03,
+    "dnl_r101-d8_512x1024_40k_cityscapes": 4e-03,
+    "dmnet_r101-d8_512x1024_40k_cityscapes": 3e-03,
+    "psanet_r101-d8_512x512_80k_ade20k": 2e-03,
     "stdc2_512x1024_80k_cityscapes": 2e-02,
 }
 # Split attention norms one value a picture: with two pictures the sign of a difference is all that is left. In float64
