@@ -62,33 +62,29 @@ def train(
 ) -> Outcome:
     """Train a model by its recipe, on one process or as one of those that torchrun started.
 
-    With the same arguments, versions and device a run computes the same losses, interrupted and resumed or not. SIGTERM
-    or SIGINT lets the step end, saves, and returns.
+    Equal arguments, versions and device give equal losses, resumed or not. SIGTERM and SIGINT save and return.
 
     Args:
         name: any of the model's names.
         data: the data set's folder.
-        out: the run's folder: ``recipe.yaml``, ``log.jsonl``, ``last.safetensors``, ``best.safetensors``, ``state.pt``.
-            ``segzoo.load(name, weights=...)`` takes the weight files.
+        out: the run's folder; ``segzoo.load(name, weights=...)`` takes the weight files in it.
         dataset: key of the data set, or ``'folder'`` for pictures of one's own (default: the model's data set).
         recipe: instead of the one in the index.
-        overrides: single settings of the recipe, such as ``'optimizer.lr=0.001'`` or ``'iterations=2000'``.
+        overrides: single settings, such as ``'optimizer.lr=0.001'`` or ``'iterations=2000'``.
         weights: where to start: a weight file or its address, or ``'published'`` for the model's own; by default the
             recipe's backbone weights, or none. What depends on another number of classes is initialised afresh.
         backbone_file: takes the recipe's backbone weights from this file or address.
-        num_classes: of the network, where it is to be said; always those of the data set.
+        num_classes: of the network; always the data set's.
         freeze: parts of the network that stay as they are (``'backbone'``, ``'backbone.layer1'``).
         seed: decides first weights, order and augmentation of the pictures, and dropout.
         half: writes convolutions and matrices as float16: files of half the size.
         resume: goes on where the run in ``out`` stopped, if there is one.
-        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'`` (default: a GPU if there is one).
+        device: such as ``'cpu'`` or ``'cuda:1'`` (default: a GPU if there is one).
         manner: how to go about it: workers, intervals, passes.
 
     Raises:
-        UnknownNameError, AmbiguousNameError: the name means no model, or several.
         RecipeError: the index has no recipe of the model, or a setting cannot be used.
-        OptionError: an argument cannot be used.
-        DatasetError: the data are not as their layout says.
+        UnknownNameError, OptionError, DatasetError: the name, an argument or the data cannot be used.
         TrainingError: the folder holds another run; or a loss is not finite: the last saved files are left in place.
     """
     entry = find(name)
