@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from segzoo.heads.base import DecodeHead
 from segzoo.layers.conv import ConvNormAct
 from segzoo.layers.position_attention import PositionAttention, projection
+from segzoo.layers.symbolic import crop
 
 __all__ = ["ISAHead", "ProjectedAttention"]
 
@@ -81,7 +82,7 @@ class ISAHead(DecodeHead):
         near = far.permute(0, 4, 5, 3, 1, 2).reshape(-1, channels, block_h, block_w)
         near = self.local_relation(near, near).reshape(count, blocks_h, blocks_w, channels, block_h, block_w)
         x = near.permute(0, 3, 1, 4, 2, 5).reshape(count, channels, blocks_h * block_h, blocks_w * block_w)
-        return x[:, :, top : top + height, left : left + width]
+        return crop(crop(x, 2, top, height), 3, left, width)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = self.in_conv(self.merge(features))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-__all__ = ["known"]
+__all__ = ["crop", "known"]
 
 
 def known(condition: bool | torch.SymBool) -> bool:
@@ -14,3 +15,10 @@ def known(condition: bool | torch.SymBool) -> bool:
     from torch.fx.experimental.symbolic_shapes import statically_known_true
 
     return statically_known_true(condition)
+
+
+def crop(x: Tensor, axis: int, start: int, length: int) -> Tensor:
+    """``length`` positions of ``x`` along ``axis``, from ``start`` on; a view, unless an export leaves sizes open."""
+    if isinstance(start, int) and isinstance(length, int):
+        return x.narrow(axis, start, length)
+    return x.index_select(axis, torch.arange(length, device=x.device) + start)

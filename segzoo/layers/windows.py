@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segzoo.layers.attention import QKVAttention, RelativePositionAttention
-from segzoo.layers.symbolic import known
+from segzoo.layers.symbolic import crop, known
 
 __all__ = ["LocallyGroupedAttention", "ShiftedWindowAttention", "join_windows", "split_windows"]
 
@@ -26,10 +26,10 @@ def split_windows(x: Tensor, size: int) -> Tensor:
     return x.transpose(2, 3).reshape(-1, size * size, channels)
 
 
-def join_windows(windows: Tensor, size: int, height: int, width: int) -> Tensor:
-    """The map (N, height, width, C) that :func:`split_windows` made ``windows`` of."""
-    x = windows.view(-1, height // size, width // size, size, size, windows.shape[-1])
-    return x.transpose(2, 3).reshape(-1, height, width, windows.shape[-1])
+def join_windows(windows: Tensor, size: int, height: int, width: int, *, count: int = -1) -> Tensor:
+    """The map (N, height, width, C) that :func:`split_windows` made ``windows`` of; ``count`` is N, if it is known."""
+    x = windows.view(count, height // size, width // size, size, size, windows.shape[-1])
+    return x.transpose(2, 3).reshape(count, height, width, windows.shape[-1])
 
 
 def _windowed(
@@ -38,7 +38,8 @@ def _windowed(
     """Attention within the windows of a map (N, H, W, C); ``mask`` (windows, L, L) is the same for each sample."""
     if mask is not None:
         mask = mask.expand(x.shape[0], *mask.shape).flatten(0, 1).unsqueeze(1)
-    return join_windows(attention(split_windows(x, size), mask), size, x.shape[1], x.shape[2])
+    windows = attention(split_windows(x, size), mask)
+    return join_windows(windows, size, x.shape[1], x.shape[2], count=x.shape[0])
 
 
 def _apart(labels: Tensor, size: int, penalty: float, dtype: torch.dtype) -> Tensor:
@@ -49,7 +50,7 @@ def _apart(labels: Tensor, size: int, penalty: float, dtype: torch.dtype) -> Ten
 
 
 def _pad(x: Tensor, size: int) -> Tensor:
-    below, right = -x.shape[1] % size, -x.shape[2] % size
+    below, right = (-(-n // size) * size - n for n in x.shape[1:3])
     return x if known(below == 0) and known(right == 0) else F.pad(x, (0, 0, 0, right, 0, below))
 
 
@@ -77,7 +78,7 @@ class ShiftedWindowAttention(nn.Module):
         x = _windowed(x, self.window_size, mask, self.w_msa)
         if self.shift:
             x = x.roll((self.shift, self.shift), dims=(1, 2))
-        return x[:, :height, :width]
+        return crop(crop(x, 1, 0, height), 2, 0, width)
 
     def mask(self, x: Tensor) -> Tensor:
         """Keeps apart what a shift of the map (N, H, W, dim) brings into one window: (windows, L, L)."""
@@ -111,4 +112,5 @@ class LocallyGroupedAttention(QKVAttention):
             right = torch.arange(x.shape[2], device=x.device) >= width
             padding = (below[:, None] | right) & below.any() & right.any()
             mask = _apart(padding.to(x.dtype), self.window_size, -1000.0, x.dtype)
-        return _windowed(x, self.window_size, mask, self.attention)[:, :height, :width]
+        x = _windowed(x, self.window_size, mask, self.attention)
+        return crop(crop(x, 1, 0, height), 2, 0, width)
