@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.peers import cases, memory
-from benchmarks.peers.compare import _Process, failure, table
+from benchmarks.peers.compare import failure, table
+from benchmarks.peers.process import Process
 from benchmarks.peers.rates import Work, count
 from segzoo import records
 from segzoo.errors import OptionError, SegzooError, UnknownNameError
@@ -112,8 +113,9 @@ def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
     import numpy as np
 
     np.save(tmp_path / "picture.npy", np.zeros((8, 8, 3), np.uint8))
+    arguments = ["benchmarks.peers.worker", "theirs", cases.BARS[0].entry, str(tmp_path), "1", "none"]
     with pytest.raises(SegzooError, match=r"theirs ended with code 1: ModuleNotFoundError.*mmcv") as raised:
-        _Process("theirs", cases.BARS[0], tmp_path, 1)
+        Process("theirs", arguments, tmp_path / "theirs.log")
     kept = failure(cases.BARS[0], raised.value)
     records.validate(kept)
     assert "mmcv" in kept["reason"]

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ from safetensors.torch import save_file
 import segzoo
 from benchmarks.parity import GOLDEN, fill
 from benchmarks.peers.cases import METHODS_BAR, Case, choose, methods, reference
+from benchmarks.peers.process import Process
 from benchmarks.peers.rates import copy_rate, product_rate
 from segzoo import records
 from segzoo.datasets.drawn_streets import draw
@@ -46,39 +46,10 @@ _SEED = 77_000_123  # of the drawn street
 _GIB = 2**30
 
 
-class _Process:
-    """A side at work in a process of its own."""
-
-    def __init__(self, side: str, case: Case, files: Path, threads: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.peers.worker", side, case.entry, str(files), str(threads)]
-        command.append("entry" if case.fitted else "none")
-        self.side, self.problems = side, (files / f"{side}.log").open("w+")
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.problems, text=True
-        )
-        self.torch: str = self._answer()["torch"]
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.process.wait()
-            self.problems.seek(0)
-            said = self.problems.read().strip().splitlines() or ["nothing was said"]
-            raise SegzooError(f"{self.side} ended with code {self.process.returncode}: {said[-1]}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def ask(self, word: str) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{word}\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.problems.close()
+def _process(side: str, case: Case, files: Path, threads: int) -> Process:
+    resize = "entry" if case.fitted else "none"
+    arguments = ["benchmarks.peers.worker", side, case.entry, str(files), str(threads), resize]
+    return Process(side, arguments, files / f"{side}.log")
 
 
 def compare(case: Case, *, repeats: int, threads: int, rates: Mapping[str, float]) -> dict[str, Any]:
@@ -91,10 +62,10 @@ def compare(case: Case, *, repeats: int, threads: int, rates: Mapping[str, float
         files = Path(folder)
         np.save(files / "picture.npy", draw(_SEED, case.size)[0])
         _write_weights(case, files / "weights.safetensors")
-        running: list[_Process] = []
+        running: list[Process] = []
         try:
             for side in ("ours", "theirs"):
-                running.append(_Process(side, case, files, threads))
+                running.append(_process(side, case, files, threads))
             return _measure(case, running, files, repeats=repeats, threads=threads, rates=rates)
         finally:
             for process in running:
@@ -111,7 +82,7 @@ def _write_weights(case: Case, path: Path) -> None:
 
 def _measure(
     case: Case,
-    running: Sequence[_Process],
+    running: Sequence[Process],
     files: Path,
     *,
     repeats: int,

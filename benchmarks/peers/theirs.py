@@ -22,7 +22,7 @@ from benchmarks.peers.cases import configuration
 from segzoo.index import Entry, find
 from segzoo.inference.options import network_size, resolve
 
-__all__ = ["Theirs"]
+__all__ = ["Theirs", "build"]
 
 
 class Theirs:
@@ -33,7 +33,7 @@ class Theirs:
         self.mmcv = importlib.import_module("mmcv")
         self.wrappers = importlib.import_module("mmseg.models.utils")
         self.entry = find(entry)
-        self.model = _build(self.entry)
+        self.model = build(self.entry)
         _fill(self.model, load_file(weights))
         self.options = resolve(self.entry, self.entry.num_classes, resize="entry" if fitted else None)
 
@@ -70,7 +70,8 @@ class Theirs:
         return scores.squeeze(0), time.perf_counter() - started
 
 
-def _build(entry: Entry) -> Any:
+def build(entry: Entry) -> Any:
+    """The peer's model of an entry, in eval mode, with plain batch norms and weights of its own."""
     package = importlib.import_module("mmseg")
     config = importlib.import_module("mmengine.config").Config
     registry = importlib.import_module("mmseg.registry")
