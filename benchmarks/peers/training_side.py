@@ -36,7 +36,7 @@ def ours(entry: Entry, weights: Path) -> tuple[nn.Module, Objective]:
 
     model = segzoo.load(entry.name, pretrained=False, auxiliary=True)
     model.load_state_dict(load_file(weights))
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
 
     def objective(images: Tensor, labels: Tensor) -> Tensor:
         images = images.contiguous(memory_format=torch.channels_last)
