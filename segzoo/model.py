@@ -137,7 +137,8 @@ def _labels_in(meta: Mapping[str, Any], entry: Entry) -> Labels:
         return own
     if not isinstance(names, list) or not names or tuple(names) == entry.classes:
         return own
-    if not isinstance(palette, list) or len(palette) != len(names):
+    sound = isinstance(palette, list) and all(isinstance(colour, list) and len(colour) == 3 for colour in palette)
+    if not sound or len(palette) != len(names):
         palette = labels_of(entry, len(names)).palette
     return Labels(tuple(map(str, names)), tuple((red, green, blue) for red, green, blue in palette))
 

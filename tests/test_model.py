@@ -13,6 +13,7 @@ from torch import Tensor
 
 import segzoo
 from segzoo.errors import CheckpointError, OfflineError, OptionError, StateDictMismatchError, UnknownNameError
+from segzoo.weights import write_safetensors
 
 NAME = "fast_scnn_cityscapes"
 SMALL = "fcn_r18_cityscapes"
@@ -192,3 +193,22 @@ def test_a_pretrained_backbone_has_the_files_tensors(monkeypatch: pytest.MonkeyP
     backbone = segzoo.create_backbone(SMALL, pretrained=True)
     for key, tensor in backbone.state_dict().items():
         assert torch.equal(tensor, whole.backbone.state_dict()[key])
+
+
+@pytest.mark.parametrize(
+    ("palette", "second"), [("[[1, 2, 3], [4, 5, 6]]", (4, 5, 6)), ("[[1, 2], [4, 5]]", None), ("{", None)]
+)
+def test_a_file_may_bring_its_classes(tmp_path: Path, palette: str, second: tuple[int, int, int] | None) -> None:
+    model = segzoo.load(NAME, pretrained=False, num_classes=2)
+    path = tmp_path / "two.safetensors"
+    write_safetensors(path, model.state_dict(), {"classes": '["ground", "square"]', "palette": palette})
+    if palette == "{":  # what cannot be read says nothing: the file is taken for the entry's, and does not fit
+        with pytest.raises(StateDictMismatchError, match="conv_seg"):
+            segzoo.load(NAME, weights=path)
+        return
+    loaded = segzoo.load(NAME, weights=path)
+    assert loaded.classes == ("ground", "square")
+    assert loaded.palette[1] == second if second else len(loaded.palette) == 2
+    assert loaded.reinitialised == ()
+    assert segzoo.load(NAME, weights=path, num_classes=2).reinitialised == ()
+    assert segzoo.load(NAME, weights=path, num_classes=5).reinitialised != ()
