@@ -99,6 +99,7 @@ def _measure(
         process.ask("labels")
     labels = [np.load(files / f"{process.side}.npy") for process in (ours, theirs)]
     seconds = [statistics.median(t["seconds"] for t in times[side]) for side in ("ours", "theirs")]
+    processor = [statistics.median(t["processor"] for t in times[side]) for side in ("ours", "theirs")]
     plain = statistics.median(t["seconds"] - t["softmax"] for t in times["theirs"])
     used = {side: found["peak"] - found["loaded"] for side, found in memory.items()}
     used_plain = memory["theirs"]["peak_without_softmax"] - memory["theirs"]["loaded"]
@@ -114,6 +115,7 @@ def _measure(
         "theirs": round(seconds[1], 5),
         "time_ratio": round(seconds[1] / seconds[0], 3),
         "time_ratio_without_softmax": round(plain / seconds[0], 3),
+        "processor_time_ratio": round(processor[1] / processor[0], 3),
         "memory_ratio": round(used["theirs"] / used["ours"], 3),
         "memory_ratio_without_softmax": round(used_plain / used["ours"], 3),
         "peak_above_loaded": used,
