@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,5 +16,6 @@ def pad_same(x: Tensor, kernel_size: int, stride: int) -> Tensor:
 
     Where their number is odd, the bottom and the right get the one more.
     """
-    rows, columns = (torch.sym_max((-(-n // stride) - 1) * stride + kernel_size - n, 0) for n in x.shape[2:])
+    missing = (torch.sym_max((-(-n // stride) - 1) * stride + kernel_size - n, 0) for n in x.shape[2:])
+    rows, columns = (cast(int, n) for n in missing)
     return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))

@@ -17,7 +17,7 @@ def known(condition: bool | torch.SymBool) -> bool:
     return statically_known_true(condition)
 
 
-def crop(x: Tensor, axis: int, start: int, length: int) -> Tensor:
+def crop(x: Tensor, axis: int, start: int | torch.SymInt, length: int | torch.SymInt) -> Tensor:
     """``length`` positions of ``x`` along ``axis``, from ``start`` on; a view, unless an export leaves sizes open."""
     if isinstance(start, int) and isinstance(length, int):
         return x.narrow(axis, start, length)
