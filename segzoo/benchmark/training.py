@@ -12,7 +12,7 @@ from segzoo import records
 from segzoo.benchmark import memory
 from segzoo.benchmark.conditions import TrainingConditions
 from segzoo.benchmark.timing import as_published, spread, timings
-from segzoo.training import compute_losses
+from segzoo.training import compute_losses, total_loss
 
 __all__ = ["measure"]
 
@@ -41,8 +41,7 @@ def measure(
         def step(_: int) -> None:
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, dtype if mixed else None, enabled=mixed):
-                losses = compute_losses(model, images, labels)
-                total = torch.stack([value.sum() for name, value in losses.items() if "loss" in name]).sum()
+                total = total_loss(compute_losses(model, images, labels))
             scaler.scale(total).backward()
             scaler.step(optimizer)
             scaler.update()
