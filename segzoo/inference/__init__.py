@@ -5,8 +5,9 @@ The names are imported when they are first used: ``segzoo list`` must not wait f
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from segzoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from segzoo.inference.image import read_image
@@ -26,14 +27,4 @@ _HOME = {
     "read_image": "image",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
