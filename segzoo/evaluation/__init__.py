@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from segzoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from segzoo.evaluation.accuracy import Evaluation, evaluate, measure
@@ -13,12 +14,4 @@ _HOMES = {"ConfusionMatrix": "metrics", "Evaluation": "accuracy", "evaluate": "a
 
 __all__ = ["ConfusionMatrix", "Evaluation", "evaluate", "measure"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
