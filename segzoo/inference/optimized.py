@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import InputSizeError, OptionError, SegzooError
-from segzoo.inference.deferred import deferred
 from segzoo.inference.folding import fold, watch
 from segzoo.inference.predictor import predict
+from segzoo.layers.deferred import deferred
 
 if TYPE_CHECKING:
     from segzoo.index import Entry
@@ -126,7 +126,7 @@ def optimize(
     """A copy of ``model`` that computes the same function faster; ``model`` itself is left as it is.
 
     Batch norms are folded into the convolutions before them. On a CPU, in float32, channels are mixed before a map is
-    enlarged rather than after it (:mod:`segzoo.inference.deferred`). Weights are laid out channels-last, as
+    enlarged rather than after it (:mod:`segzoo.layers.deferred`). Weights are laid out channels-last, as
     :func:`~segzoo.inference.predict` then lays out its input, if that is faster here: networks of light convolutions
     gain by it, wide ones lose. All this only changes the order in which float32 sums are rounded: on the networks
     here, logits move by 1e-8 to 3e-6 of their root mean square. What it was on a sample is measured and stated in

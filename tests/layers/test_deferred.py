@@ -11,7 +11,7 @@ from torch import Tensor
 
 import segzoo
 from benchmarks.parity import fill
-from segzoo.inference.deferred import Deferring, Joined, Resized, deferred
+from segzoo.layers.deferred import Deferring, Joined, Resized, deferred
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
