@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 from benchmarks.parity import GOLDEN, fill, image
 from segzoo.build import build, labels_of
 from segzoo.errors import InputSizeError, RecipeError
+from segzoo.heads.base import DecodeHead
 from segzoo.heads.danet import DAHead
 from segzoo.heads.encnet import EncHead
 from segzoo.heads.fcn import FCNHead
@@ -31,49 +35,14 @@ from segzoo.training import losses as functions
 
 PUBLISHED = json.loads((GOLDEN / "losses.json").read_text())
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3
-# Gradients in which rounding shows: batch norms over few values magnify it. What was measured in float32, and half as
-# much again; of those that were also computed in float64, both float32 figures, the published and ours, are off by as
-# much (ocrnet_r101: 0.0025 and 0.0042).
-ROUNDED: dict[str, float] = {
-    "ann_r101-d8_512x1024_40k_cityscapes": 2e-03,
-    "apcnet_r50-d8_512x1024_40k_cityscapes": 2e-03,
-    "bisenetv1_r50-d32_4x4_1024x1024_160k_cityscapes": 3e-03,
-    "ccnet_r101-d8_512x1024_40k_cityscapes": 3e-03,
-    "deeplabv3_r50-d8_512x1024_40k_cityscapes": 3e-03,
-    "deeplabv3_r50b-d8_512x1024_80k_cityscapes": 2e-03,
-    "deeplabv3plus_r101-d16-mg124_512x1024_40k_cityscapes": 6e-03,
-    "deeplabv3plus_r101b-d8_512x1024_80k_cityscapes": 2e-03,
-    "deeplabv3plus_r50-d8_512x1024_40k_cityscapes": 2e-03,
-    "emanet_r101-d8_512x1024_80k_cityscapes": 2e-03,
-    "encnet_r101-d8_512x1024_40k_cityscapes": 2e-03,
-    "fastfcn_r50-d32_jpu_psp_512x1024_80k_cityscapes": 5e-03,
-    "fcn_d6_r101-d16_512x1024_40k_cityscapes": 3e-03,
-    "fcn_d6_r101b-d16_512x1024_80k_cityscapes": 2e-03,
-    "fpn_r101_512x1024_80k_cityscapes": 1e-02,
-    "fpn_r50_512x1024_80k_cityscapes": 6e-03,
-    "gcnet_r101-d8_512x1024_40k_cityscapes": 3e-02,
-    "gcnet_r50-d8_512x1024_40k_cityscapes": 3e-02,
-    "icnet_r101-d8_832x832_80k_cityscapes": 2e-02,
-    "icnet_r50-d8_832x832_80k_cityscapes": 2e-03,
-    "isanet_r101-d8_512x1024_40k_cityscapes": 5e-03,
-    "isanet_r50-d8_512x1024_40k_cityscapes": 3e-03,
-    "knet_s3_fcn_r50-d8_8x2_512x512_adamw_80k_ade20k": 3e-03,
-    "knet_s3_upernet_r50-d8_8x2_512x512_adamw_80k_ade20k": 1e-02,
-    "lraspp_m-v3-d8_512x1024_320k_cityscapes": 2e-03,
-    "ocrnet_hr18s_512x1024_40k_cityscapes": 3e-03,
-    "ocrnet_r101-d8_512x1024_40k_b8_cityscapes": 2e-02,
-    "pspnet_r50-d32_rsb-pretrain_512x1024_adamw_80k_cityscapes": 2e-03,
-    "pspnet_r50-d8_512x1024_40k_cityscapes": 2e-03,
-    "danet_r101-d8_512x1024_40k_cityscapes": 6e-03,
-    "nonlocal_r101-d8_512x1024_40k_cityscapes": 2e-03,
-    "dnl_r101-d8_512x1024_40k_cityscapes": 4e-03,
-    "dmnet_r101-d8_512x1024_40k_cityscapes": 3e-03,
-    "psanet_r101-d8_512x512_80k_ade20k": 2e-03,
-    "stdc2_512x1024_80k_cityscapes": 2e-02,
-}
 # Split attention norms one value a picture: with two pictures the sign of a difference is all that is left. In float64
 # the published total norm is off by 0.35, ours by 0.81, a published loss by 4e-4.
 CHAOTIC = tuple(name for name in PUBLISHED if "_s101-" in name)
+# The published figures were rounded otherwise than ours: they may be off by this many times as much.
+ROUNDINGS = 2
+RANDOM = tuple(name for name in PUBLISHED if name.startswith("pointrend"))  # in the points drawn
+# Where float32 is off by percents.
+NOISY = [pytest.param("gcnet_r50-d8_512x1024_40k_cityscapes", marks=pytest.mark.large)]
 # A second or two each on one core; the others as long as the machine has the time.
 ALWAYS = (
     "bisenetv2_fcn_4x4_1024x1024_160k_cityscapes",
@@ -97,54 +66,129 @@ def labels_for(classes: int, height: int, width: int) -> Tensor:
     return torch.from_numpy(labels)
 
 
-def step(name: str, dtype: torch.dtype) -> tuple[dict[str, float], dict[str, float], float]:
-    """Losses, gradient norms and their total, of the reference's weights and batch, nothing dropped."""
+@dataclass(frozen=True)
+class Step:
+    """The losses of one training step and each parameter's gradient."""
+
+    losses: dict[str, float]
+    gradients: dict[str, Tensor]
+
+
+def reference_model(name: str) -> Segmentor:
+    """The architecture with the reference's weights, nothing dropped."""
     about = json.loads((GOLDEN / "architectures" / f"{name}.json").read_text())
     model = build(find(name), model_class=Segmentor, auxiliary=True)
     fill(model, about["norm_scale"], about["tied"])
-    model.train().to(dtype)
     for module in model.modules():
         if isinstance(module, (nn.Dropout, nn.Dropout2d, DropPath)):
             module.p = 0.0
+    return model.train()
+
+
+def step(name: str, model: Segmentor, losses: Losses | None) -> Step:
+    """What the reference's batch gives, in the model's precision."""
     height, width = PUBLISHED[name]["input"][2:]
-    images = torch.cat([image(height, width, 0), image(height, width, 1)]).to(dtype)
+    images = torch.cat([image(height, width, 0), image(height, width, 1)]).to(next(model.parameters()).dtype)
     torch.manual_seed(0)  # PointRend's points
-    losses = compute_losses(model, images, labels_for(model.num_classes, height, width))
-    total_loss(losses).backward()
-    norms = {k: p.grad.norm().item() for k, p in model.named_parameters() if p.grad is not None}
-    return {k: v.item() for k, v in losses.items()}, norms, sum(n * n for n in norms.values()) ** 0.5
+    found = compute_losses(model, images, labels_for(model.num_classes, height, width), losses=losses)
+    total_loss(found).backward()
+    gradients = {k: p.grad for k, p in model.named_parameters() if p.grad is not None}
+    return Step({k: v.item() for k, v in found.items()}, gradients)
 
 
-def disagreements(name: str, dtype: torch.dtype) -> Iterator[str]:
-    """What differs from the published figures by more than the tolerances, each with how much."""
-    published: dict[str, Any] = PUBLISHED[name]
-    random = isinstance(find(name).architecture.decode_head, tuple) and "pointrend" in name
-    losses, norms, total_norm = step(name, dtype)
-    if set(losses) != set(published["losses"]):
-        yield f"names {sorted(set(losses) ^ set(published['losses']))}"
-    for key, expected in published["losses"].items():
-        if random and "point" in key:
+def norms_of(vectors: Mapping[str, Tensor]) -> dict[str, float]:
+    """The length of each vector and, under "all", of all together."""
+    norms = {k: v.norm().item() for k, v in vectors.items()}
+    return {**norms, "all": math.hypot(*norms.values())}
+
+
+def differing_losses(name: str, losses: dict[str, float]) -> Iterator[str]:
+    published: dict[str, float] = PUBLISHED[name]["losses"]
+    if set(losses) != set(published):
+        yield f"names {sorted(set(losses) ^ set(published))}"
+    for key, expected in published.items():
+        if name in RANDOM and "point" in key:
             continue
-        # Half a thousandth of a percentage: a pixel whose two best classes tie in the last digit.
+        # Half a hundredth of a percentage point: a pixel whose two best classes tie in the last digit.
         bound = 5e-3 if "acc_" in key else LOSS_TOLERANCE * abs(expected)
         bound *= 20 if name in CHAOTIC else 1
         if not abs(losses[key] - expected) <= bound:
             yield f"{key} is {losses[key]}, not {expected}"
-    if random or name in CHAOTIC:
+
+
+def differing_norms(name: str, norms: dict[str, float], rounding: Mapping[str, float]) -> Iterator[str]:
+    """Gradients whose norm is off by more than a thousandth and more than rounding: its error vectors' lengths."""
+    if name in RANDOM:
         return
-    limit = ROUNDED.get(name, GRADIENT_TOLERANCE)
-    floor = 1e-6 * published["total_grad_norm"]
-    for key, expected in {**published["grad_norms"], "all": published["total_grad_norm"]}.items():
-        found = total_norm if key == "all" else norms[key]
-        if not abs(found - expected) <= limit * max(expected, floor):
-            yield f"gradient of {key} has the norm {found}, not {expected}"
+    floor = 1e-6 * PUBLISHED[name]["total_grad_norm"]
+    for key, expected in {**PUBLISHED[name]["grad_norms"], "all": PUBLISHED[name]["total_grad_norm"]}.items():
+        bound = max(GRADIENT_TOLERANCE * max(expected, floor), ROUNDINGS * rounding.get(key, 0.0))
+        if not abs(norms[key] - expected) <= bound:
+            yield f"gradient of {key} has the norm {norms[key]}, not {expected} give or take {bound}"
+
+
+def disagreements(name: str, model: Segmentor, losses: Losses | None = None) -> list[str]:
+    """What differs from the published figures by more than the tolerances and the rounding, each with how much.
+
+    The published gradients are float32 ones, and batch norms over few values magnify rounding. How much is measured:
+    a parameter's float32 gradient is off by the vector from it to the float64 one, which is as good as exact, and
+    norms differ by no more than the length of such a vector. Its length, rather than what our own norm is off by:
+    that is next to nothing where errors happen to cancel in it.
+    """
+    exact = copy.deepcopy(model)  # before the step moves the running statistics
+    single = step(name, model, losses)
+    found = [*differing_losses(name, single.losses), *differing_norms(name, norms_of(single.gradients), {})]
+    if not found:
+        return []
+    double = step(name, exact.double(), losses)
+    between = {k: double.gradients[k] - single.gradients[k] for k in double.gradients}
+    return [
+        *differing_losses(name, double.losses),
+        *differing_norms(name, norms_of(double.gradients), norms_of(between)),
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_and_gradients_equal_the_reference(name: str) -> None:
-    # Rounding shows in float32 where batch norms see few values; float64 tells it from a mistake.
-    found = list(disagreements(name, torch.float32)) and list(disagreements(name, torch.float64))
-    assert not found
+    assert not disagreements(name, reference_model(name))
+
+
+def heavier_auxiliary(model: Segmentor) -> Losses:
+    """The auxiliary heads' losses weigh a fortieth more."""
+    assert model.entry.recipe is not None
+    losses = model.entry.recipe.losses
+    heavier = [replace(h, terms=tuple(replace(t, weight=1.025 * t.weight) for t in h.terms)) for h in losses.auxiliary]
+    return replace(losses, auxiliary=tuple(heavier))
+
+
+def undilated(model: Segmentor) -> None:
+    """The last dilated convolution of the backbone sees its neighbours."""
+    spread = [m for m in model.backbone.modules() if isinstance(m, nn.Conv2d) and max(m.dilation) > 1]
+    spread[-1].dilation = spread[-1].padding = (1, 1)
+
+
+def other_corners(model: Segmentor) -> None:
+    """The heads' maps are resized with the other corners."""
+    for module in model.modules():
+        if isinstance(module, DecodeHead):
+            module.align_corners = not module.align_corners
+
+
+MISTAKES: dict[str, Callable[[Segmentor], Losses | None]] = {
+    "a loss's weight": heavier_auxiliary,
+    "a dilation": undilated,
+    "the corners": other_corners,
+}
+
+
+@pytest.mark.parametrize("name", ["pspnet_r18b-d8_512x1024_80k_cityscapes", *NOISY])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_rounding_may_hide_hides_no_mistake(name: str, mistake: str) -> None:
+    model = reference_model(name)
+    losses = MISTAKES[mistake](model)
+    found = disagreements(name, model, losses)
+    assert any("loss_ce" in line for line in found)
+    assert any("gradient" in line for line in found)
 
 
 def test_the_same_parameters_are_left_without_gradients() -> None:
