@@ -35,10 +35,11 @@ from segzoo.training import losses as functions
 
 PUBLISHED = json.loads((GOLDEN / "losses.json").read_text())
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3
-# Split attention norms one value a picture: with two pictures the sign of a difference is all that is left. In float64
-# the published total norm is off by 0.35, ours by 0.81, a published loss by 4e-4.
+# Split attention norms one value a picture: with two pictures the sign of a difference is all that is left, and the
+# losses show it, too: they are off by 4e-4, float32 and float64 alike. These are allowed 20 times as much as others'.
 CHAOTIC = tuple(name for name in PUBLISHED if "_s101-" in name)
-# The published figures were rounded otherwise than ours: they may be off by this many times as much.
+# The published figures were rounded otherwise than ours and may be off by this many times as much: measured were 1.6
+# times (the mask of GCNet with ResNet-50, where all of the error is along the gradient) and, elsewhere, under half.
 ROUNDINGS = 2
 RANDOM = tuple(name for name in PUBLISHED if name.startswith("pointrend"))  # in the points drawn
 # Where float32 is off by percents.
@@ -133,19 +134,17 @@ def disagreements(name: str, model: Segmentor, losses: Losses | None = None) -> 
     The published gradients are float32 ones, and batch norms over few values magnify rounding. How much is measured:
     a parameter's float32 gradient is off by the vector from it to the float64 one, which is as good as exact, and
     norms differ by no more than the length of such a vector. Its length, rather than what our own norm is off by:
-    that is next to nothing where errors happen to cancel in it.
+    that is next to nothing where errors happen to cancel in it. Losses have to agree in one precision or the other.
     """
     exact = copy.deepcopy(model)  # before the step moves the running statistics
     single = step(name, model, losses)
-    found = [*differing_losses(name, single.losses), *differing_norms(name, norms_of(single.gradients), {})]
-    if not found:
+    off = list(differing_losses(name, single.losses))
+    if not off and not any(differing_norms(name, norms_of(single.gradients), {})):
         return []
     double = step(name, exact.double(), losses)
     between = {k: double.gradients[k] - single.gradients[k] for k in double.gradients}
-    return [
-        *differing_losses(name, double.losses),
-        *differing_norms(name, norms_of(double.gradients), norms_of(between)),
-    ]
+    off = off and list(differing_losses(name, double.losses))
+    return [*off, *differing_norms(name, norms_of(double.gradients), norms_of(between))]
 
 
 @pytest.mark.parametrize("name", NAMES)
