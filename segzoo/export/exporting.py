@@ -113,15 +113,21 @@ def _check_capability(model: Segmentor, format: Format, dynamic: bool) -> None:
 
 @contextmanager
 def _evaluating(model: Segmentor) -> Iterator[None]:
-    """Evaluation mode on the CPU; mode and device are put back."""
+    """Evaluation mode on the CPU, without gradients; all is put back.
+
+    Attention lays its result out otherwise where its bias asks for gradients, and the file has to do for one layout.
+    """
     device, training = model.device, [(module, module.training) for module in model.modules()]
-    model.eval().to("cpu")
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval().to("cpu").requires_grad_(False)
     try:
         yield
     finally:
         model.to(device)
         for module, mode in training:
             module.training = mode
+        for parameter in learned:
+            parameter.requires_grad = True
 
 
 def _sizes(size: tuple[int, int], dynamic: bool) -> list[tuple[int, int]]:

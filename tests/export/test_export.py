@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import segzoo
@@ -16,7 +17,9 @@ from benchmarks.exports import measure, smallest
 from segzoo.cli import main
 from segzoo.errors import ExportError, InputSizeError, OptionError
 from segzoo.export import check, export
+from segzoo.export.exporting import Format
 from segzoo.index import Entry, default_index, find
+from segzoo.layers.attention import RelativePositionAttention
 from segzoo.layers.pyramid_pooling import PyramidPooling
 from segzoo.segmentor import Segmentor
 
@@ -97,6 +100,36 @@ def test_onnx_of_any_size(tmp_path: Path) -> None:
     assert json.loads(about["segzoo.std"]) == list(model.entry.protocol.std)
     assert about["segzoo.name"] == model.entry.name
     assert "RGB" in about["segzoo.input"]
+
+
+class Attention(nn.Module):
+    """A class token and patches that attend to each other by their relative positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, 8)
+        self.attention = RelativePositionAttention(16, 2, (3, 5), class_token=True)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        tokens = F.pad(self.patches(x).flatten(2).transpose(1, 2), (0, 0, 1, 0))
+        tokens = self.attention(tokens)[:, 1:]
+        return [tokens.transpose(1, 2).unflatten(2, (3, 5))[:, :6]]
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch_export"])
+def test_attention_with_a_learned_bias(tmp_path: Path, format: Format) -> None:
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+    model = small()
+    model.backbone = Attention()
+    model.backbone.patches.requires_grad_(False)
+    made = export(model, tmp_path / "model", format=format)
+    assert made.agreements[0].error < 1e-5
+    assert model.backbone.attention.relative_position_bias_table.requires_grad
+    assert not model.backbone.patches.weight.requires_grad
+    if format == "torch_export":  # with gradients enabled as without
+        x = torch.randn(1, 3, 24, 40)
+        assert torch.allclose(torch.export.load(made.path).module()(x), model.eval()(x), atol=1e-5)
 
 
 def test_the_command_exports_a_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
