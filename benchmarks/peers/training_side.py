@@ -7,6 +7,7 @@ Dropout is off, so that both sides compute the same.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -24,6 +25,7 @@ import segzoo
 from benchmarks.parity import image
 from benchmarks.peers.theirs import build
 from segzoo.index import Entry, find
+from segzoo.training.memory import kept_memory
 
 __all__: list[str] = []
 
@@ -33,13 +35,16 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 def ours(entry: Entry, weights: Path) -> tuple[nn.Module, Objective]:
     """segzoo's model in the layout that ``segzoo train`` chooses on a CPU, and its total loss."""
     from segzoo.training import compute_losses, total_loss
+    from segzoo.training.layout import suits_channels_last
 
     model = segzoo.load(entry.name, pretrained=False, auxiliary=True)
     model.load_state_dict(load_file(weights))
-    model.to(memory_format=torch.channels_last)
+    suits = suits_channels_last(model, torch.device("cpu"), "float32")
+    layout = torch.channels_last if suits else torch.contiguous_format
+    model.to(memory_format=layout)
 
     def objective(images: Tensor, labels: Tensor) -> Tensor:
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=layout)
         return total_loss(compute_losses(model, images, labels))
 
     return model, objective
@@ -81,14 +86,15 @@ def main(arguments: list[str]) -> None:
     coarse = torch.randint(entry.num_classes, (len(images), height // 16, width // 16), generator=fixed)
     labels = coarse.repeat_interleave(16, 1).repeat_interleave(16, 2)
     print(json.dumps({"torch": torch.__version__}), file=answers)
-    for _ in sys.stdin:
-        started = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        loss = objective(images, labels)
-        loss.backward()
-        optimizer.step()
-        value = float(loss)
-        print(json.dumps({"seconds": time.perf_counter() - started, "loss": value}), file=answers)
+    with kept_memory() if side == "ours" else contextlib.nullcontext():  # as ``segzoo train`` does
+        for _ in sys.stdin:
+            started = time.perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            loss = objective(images, labels)
+            loss.backward()
+            optimizer.step()
+            value = float(loss)
+            print(json.dumps({"seconds": time.perf_counter() - started, "loss": value}), file=answers)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ Joining and convolving it keep it so; whatever else reads it makes the values fi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +35,21 @@ class _Lazy(Tensor):
     def __new__(cls, like: Tensor, shape: Sequence[int], *args: Any) -> Any:
         return Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=like.dtype, device=like.device)
 
+    _dense: Tensor | None = None
+
     def dense(self) -> Tensor:
+        """The values; the first call computes them, with gradients even if whoever asks first wants none."""
+        if self._dense is None:
+            with torch.set_grad_enabled(self.is_differentiable):
+                self._dense = self._compute()
+        return self._dense
+
+    def _compute(self) -> Tensor:
+        raise NotImplementedError
+
+    @property
+    def is_differentiable(self) -> bool:
+        """Whether the values are part of a graph of gradients; the map itself does not say, as it is outside."""
         raise NotImplementedError
 
     @classmethod
@@ -66,12 +81,13 @@ class Resized(_Lazy):
 
     def __init__(self, source: Tensor, shape: Sequence[int], align_corners: bool) -> None:
         self.source, self.align_corners = source, align_corners
-        self._dense: Tensor | None = None
 
-    def dense(self) -> Tensor:
-        if self._dense is None:
-            self._dense = self.resize(self.source)
-        return self._dense
+    def _compute(self) -> Tensor:
+        return self.resize(self.source)
+
+    @property
+    def is_differentiable(self) -> bool:
+        return self.source.requires_grad
 
     def resize(self, x: Tensor) -> Tensor:
         """``x`` (N, any, h, w) at the size of this map."""
@@ -80,7 +96,7 @@ class Resized(_Lazy):
         ):
             return _bilinear(x, self.shape[2:], self.align_corners)
         # torch's own kernel takes ten times as long as a copy on this layout; the same sums as two products do not
-        return _weights(self, 2, [0]).to(x.dtype) @ (x @ _weights(self, 3, [0]).to(x.dtype).T)
+        return _weights(self, 2, [0]) @ (x @ _weights(self, 3, [0]).T)
 
 
 class Joined(_Lazy):
@@ -88,12 +104,13 @@ class Joined(_Lazy):
 
     def __init__(self, like: Tensor, shape: Sequence[int], parts: list[Tensor]) -> None:
         self.parts = parts
-        self._dense: Tensor | None = None
 
-    def dense(self) -> Tensor:
-        if self._dense is None:
-            self._dense = torch.cat(_made(self.parts), 1)
-        return self._dense
+    def _compute(self) -> Tensor:
+        return torch.cat(_made(self.parts), 1)
+
+    @property
+    def is_differentiable(self) -> bool:
+        return any(_is_differentiable(part) for part in self.parts)
 
 
 class Deferring(TorchFunctionMode):
@@ -116,6 +133,10 @@ def deferred(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         out = function(x)
     made: Tensor = _made(out)
     return made
+
+
+def _is_differentiable(x: Tensor) -> bool:
+    return x.is_differentiable if isinstance(x, _Lazy) else x.requires_grad
 
 
 def _made(value: Any) -> Any:
@@ -143,6 +164,8 @@ def _defer(
         return None
     if size[0] * size[1] < 2 * input.shape[2] * input.shape[3]:
         return None
+    if input.requires_grad and not torch.is_grad_enabled():
+        return None  # what is read later, with gradients on, must not have any
     return Resized(input, (*input.shape[:2], *size), bool(align_corners))
 
 
@@ -150,6 +173,8 @@ def _join(tensors: Sequence[Tensor], dim: int = 0) -> Joined | None:
     if dim not in (1, -3) or any(t.ndim != 4 for t in tensors):
         return None
     parts = [p for t in tensors for p in (t.parts if isinstance(t, Joined) else [t])]
+    if not torch.is_grad_enabled() and any(_is_differentiable(p) for p in parts):
+        return None
     return Joined(parts[0], (parts[0].shape[0], sum(p.shape[1] for p in parts), *parts[0].shape[2:]), parts)
 
 
@@ -179,14 +204,12 @@ def _convolve(
             dense.append((_made(part), kernel))
     if not coarse:
         return None
+    out = _mixed(coarse, step)
     if dense:
         fine, kernel = (torch.cat(each, 1) if len(each) > 1 else each[0] for each in zip(*dense, strict=True))
-        out = F.conv2d(fine, kernel, bias, 1, padding, dilation)
-    else:
-        out = _mixed(*coarse.pop(), step)
-        out = out if bias is None else out.add_(bias.view(1, -1, 1, 1))
-    for part, kernel in coarse:
-        out.add_(_mixed(part, kernel, step))
+        out = F.conv2d(fine, kernel, bias, 1, padding, dilation).add_(out)
+    elif bias is not None:
+        out.add_(bias.view(1, -1, 1, 1))
     return out
 
 
@@ -207,28 +230,36 @@ def _is_worth_it(part: Resized, kernel: Tensor) -> bool:
     return moved * _GAIN <= direct
 
 
-def _mixed(part: Resized, kernel: Tensor, step: tuple[int, int]) -> Tensor:
-    """The convolution of ``part`` alone: the channels mixed at its source's size, for each tap."""
+def _mixed(parts: list[tuple[Resized, Tensor]], step: tuple[int, int]) -> Tensor:
+    """The convolution of ``parts`` joined: channels mixed at each one's own size, for each tap."""
+    if parts[0][1].shape[2:].numel() == 1:
+        return functools.reduce(Tensor.add_, (part.resize(F.conv2d(part.source, kernel)) for part, kernel in parts))
+    rows, mixed = zip(*(_mixed_across(part, kernel, step) for part, kernel in parts), strict=True)
+    return torch.cat(rows, 1) @ torch.cat(mixed, 2)
+
+
+def _mixed_across(part: Resized, kernel: Tensor, step: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A factor for all columns (H, taps down * h), and what it is to be multiplied with, resized along the rows and
+    its taps across summed: (N, outputs, taps down * h, W)."""
     outputs, channels, down, across = kernel.shape
-    if down * across == 1:
-        return part.resize(F.conv2d(part.source, kernel))
     batch, _, height, width = part.source.shape
     mixed = kernel.permute(2, 3, 0, 1).reshape(-1, channels) @ part.source.flatten(2)
     mixed = mixed.view(batch, down, across, outputs, height, width).permute(0, 3, 1, 4, 2, 5)
     mixed = mixed.reshape(batch, outputs, down * height, across * width)
     rows, cols = ([d * (i - k // 2) for i in range(k)] for d, k in zip(step, (down, across), strict=True))
-    return _weights(part, 2, rows).to(mixed.dtype) @ (mixed @ _weights(part, 3, cols).to(mixed.dtype).T)
+    return _weights(part, 2, rows), mixed @ _weights(part, 3, cols).T
 
 
 def _weights(part: Resized, axis: int, shifts: list[int]) -> Tensor:
     """How the source's positions along ``axis`` weigh in every position of the resized map, shifted by each of
     ``shifts`` and nothing where that lies outside: (size, shifts * source's size)."""
     size_in, size_out = part.source.shape[axis], part.shape[axis]
-    eye = torch.eye(size_in, device=part.source.device)[None, :, :, None]
+    exact = torch.float64 if part.dtype == torch.float64 else torch.float32
+    eye = torch.eye(size_in, dtype=exact, device=part.source.device)[None, :, :, None]
     weights = _bilinear(eye, (size_out, 1), part.align_corners)[0, :, :, 0].T
     out = weights.new_zeros(size_out, len(shifts), size_in)
     for tap, shift in enumerate(shifts):
         low, high = max(0, -shift), min(size_out, size_out - shift)
         if high > low:
             out[low:high, tap] = weights[low + shift : high + shift]
-    return out.flatten(1)
+    return out.flatten(1).to(part.dtype)

@@ -87,7 +87,8 @@ def _add_manner(parser: argparse.ArgumentParser) -> None:
         "--channels-last",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="memory layout (default: yes, but for float32 on a GPU)",
+        help="memory layout (default: on a CPU as suits the network: yes for light ones, no where wide convolutions "
+        "prevail; on a GPU in half precision)",
     )
     group.add_argument("--log-every", type=int, default=50, metavar="N", help="iterations (default: 50)")
     group.add_argument("--save-every", type=int, default=500, metavar="N", help="iterations (default: 500)")

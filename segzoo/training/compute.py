@@ -6,6 +6,7 @@ Names are the published ones: ``decode.loss_ce``, ``aux_0.loss_ce``, ``decode.lo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -18,6 +19,7 @@ from segzoo.heads.encnet import EncHead
 from segzoo.heads.knet import IterativeDecodeHead
 from segzoo.heads.point_rend import PointHead
 from segzoo.heads.stdc import STDCHead
+from segzoo.layers.deferred import Deferring
 from segzoo.layers.point_sampling import point_sample
 from segzoo.layers.resize import resize
 from segzoo.recipe import HeadLoss, Losses, LossTerm
@@ -53,14 +55,24 @@ def compute_losses(
     targets = _targets(model, images, labels)
     if losses is None:
         losses = model.entry.recipe.losses if model.entry.recipe is not None else Losses()
-    features = model.features(images)
     out = {}
-    for prefix, found in _decode(model, features, targets, losses):
-        out.update({f"{prefix}.{name}": value for name, value in found.items()})
-    for prefix, head, wanted in _heads("aux", model.auxiliary_head, losses.auxiliary):
-        found = _head(head, features, targets, wanted, losses)
-        out.update({f"{prefix}.{name}": value for name, value in found.items()})
+    with _mixing_first(images):
+        features = model.features(images)
+        for prefix, found in _decode(model, features, targets, losses):
+            out.update({f"{prefix}.{name}": value for name, value in found.items()})
+        for prefix, head, wanted in _heads("aux", model.auxiliary_head, losses.auxiliary):
+            found = _head(head, features, targets, wanted, losses)
+            out.update({f"{prefix}.{name}": value for name, value in found.items()})
     return out
+
+
+def _mixing_first(images: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Where multiplications are what takes the time, maps are convolved before they are enlarged.
+
+    That is on CPUs in full precision; GPUs have not been measured, and in half precision the order of sums shows.
+    """
+    plain = images.device.type == "cpu" and images.dtype in (torch.float32, torch.float64)
+    return Deferring() if plain and not torch.is_autocast_enabled("cpu") else contextlib.nullcontext()
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

@@ -19,6 +19,8 @@ from segzoo.training.distributed import Processes, joined
 from segzoo.training.engine import Trainer
 from segzoo.training.folder import RunFolder
 from segzoo.training.interruption import Interruption
+from segzoo.training.layout import suits_channels_last
+from segzoo.training.memory import kept_memory
 from segzoo.training.report import Report
 from segzoo.training.settings import Manner, Settings
 from segzoo.training.start import begin
@@ -99,7 +101,12 @@ def train(
         seed=seed,
         half=half,
     )
-    with joined(device) as processes, _own_generators(processes.device), Interruption() as interruption:
+    with (
+        joined(device) as processes,
+        _own_generators(processes.device),
+        kept_memory(),
+        Interruption() as interruption,
+    ):
         run = _Run(entry, settings, manner or Manner(), Path(data), RunFolder(Path(out)), processes)
         return run.go(interruption, resume=resume)
 
@@ -173,8 +180,7 @@ class _Run:
         model = begin(self.entry, self.settings, self.pictures, load=fresh)
         channels_last = self.manner.channels_last
         if channels_last is None:
-            # Faster on CPUs throughout (a third for Fast-SCNN), on GPUs where tensor cores take half precision.
-            channels_last = self.processes.device.type == "cpu" or self.settings.recipe.precision != "float32"
+            channels_last = suits_channels_last(model, self.processes.device, self.settings.recipe.precision)
         return Trainer(model, self.settings, self.processes, self.share, channels_last=channels_last)
 
     def _batches(self) -> Batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -102,6 +103,36 @@ def test_enlargements_are_put_off_and_work_is_saved() -> None:
         assert type(F.conv2d(joined, weight, None, 1, 1)) is Tensor
         assert resized._dense is None
         assert joined._dense is None
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize(("kernel", "dilation"), [((1, 1), 1), ((3, 3), 2)])
+def test_gradients(kernel: tuple[int, int], dilation: int, dtype: torch.dtype, tolerance: float) -> None:
+    leaves = [noise(2, 16, 3, 4), noise(2, 16, 18, 23, seed=1), noise(6, 48, *kernel, seed=2), noise(6, seed=3)]
+    leaves = [leaf.to(dtype).requires_grad_() for leaf in leaves]
+    padding = tuple(dilation * (k - 1) // 2 for k in kernel)
+
+    def gradients(context: contextlib.AbstractContextManager[object]) -> tuple[Tensor, ...]:
+        coarse, fine, weight, bias = leaves
+        with context:
+            joined = torch.cat([up(coarse, 18, 23), fine, up(coarse * 2, 18, 23)], 1)
+            out = F.conv2d(joined, weight, bias, 1, padding, dilation)
+            out = out.sigmoid() + up(coarse[:, :6], 18, 23, True)
+        return torch.autograd.grad(out.square().sum(), leaves)
+
+    for found, expected in zip(gradients(Deferring()), gradients(contextlib.nullcontext()), strict=True):
+        assert found.dtype == dtype
+        assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+def test_values_read_without_gradients_first_have_them_later() -> None:
+    x = noise(1, 4, 5, 6).requires_grad_()
+    with Deferring():
+        resized, joined = up(x, 12, 14), torch.cat([up(x, 12, 14), noise(1, 4, 12, 14)], 1)
+        with torch.no_grad():
+            fixed = [resized * 1, joined * 1, up(x, 12, 14), torch.cat([resized, resized], 1)]
+        assert [(value * 1).requires_grad for value in (resized, joined)] == [True, True]
+        assert not any((value * 1).requires_grad for value in fixed)
 
 
 @pytest.mark.parametrize("name", ["pspnet_r18_d8_512x1024_80k_cityscapes", "segformer_mit_b0_512x512_160k_ade20k"])
