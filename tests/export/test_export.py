@@ -182,8 +182,8 @@ def test_info_tells_what_can_be_exported(capsys: pytest.CaptureFixture[str]) -> 
         assert main(["info", name]) == 0
         (line,) = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("export ")]
         assert told in line
-    # BEiT's and MAE's positions are of one grid; how often LR-ASPP's windows fit is decided as it is traced; PSANet's attention
-    # is written out by rows.
+    # BEiT's and MAE's positions are of one grid; how often LR-ASPP's windows fit is decided as it is traced; PSANet's
+    # attention is written out by rows.
     fixed = {entry.architecture.backbone.type for entry in default_index().entries.values() if _is_fixed(entry)}
     assert fixed == {"BEiT", "MAE", "MobileNetV3", "ResNet"}
 
