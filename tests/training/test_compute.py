@@ -39,7 +39,7 @@ LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3
 # losses show it, too: they are off by 4e-4, float32 and float64 alike. These are allowed 20 times as much as others'.
 CHAOTIC = tuple(name for name in PUBLISHED if "_s101-" in name)
 # The published figures were rounded otherwise than ours and may be off by this many times as much: measured were 1.6
-# times (the mask of GCNet with ResNet-50, where all of the error is along the gradient) and, elsewhere, under half.
+# times (the mask of GCNet with ResNet-50, where all of the error is along the gradient) and, elsewhere, up to once.
 ROUNDINGS = 2
 RANDOM = tuple(name for name in PUBLISHED if name.startswith("pointrend"))  # in the points drawn
 # Where float32 is off by percents.
