@@ -57,7 +57,10 @@ class ContextGuidedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv1x1(x)
         out = self.activate(self.bn(torch.cat([self.f_loc(out), self.f_sur(out)], dim=1)))
-        return self.f_glo(self.bottleneck(out)) if self.down else x + self.f_glo(out)
+        if self.down:
+            out = self.bottleneck(out)  # what it was made from is let go before the picture's mean is taken
+            return self.f_glo(out)
+        return x + self.f_glo(out)
 
 
 class CGNet(nn.Module):
@@ -103,10 +106,11 @@ class CGNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         half = self.inject(x)
-        stage1 = self.norm_prelu_0(torch.cat([self.stem(x), half], dim=1))
-        down = self.level1[0](stage1)
-        stage2 = self.norm_prelu_1(torch.cat([self.level1[1:](down), down, self.inject(half)], dim=1))
-        down = self.level2[0](stage2)
-        stage3 = self.norm_prelu_2(torch.cat([down, self.level2[1:](down)], dim=1))
-        features = (stage1, stage2, stage3)
-        return [features[i] for i in self.out_indices]
+        x = self.norm_prelu_0(torch.cat([self.stem(x), half], dim=1))
+        features = [x] if 0 in self.out_indices else []  # a stage that is not asked for is not kept
+        x = self.level1[0](x)
+        x = self.norm_prelu_1(torch.cat([self.level1[1:](x), x, self.inject(half)], dim=1))
+        features += [x] if 1 in self.out_indices else []
+        x = self.level2[0](x)
+        x = self.norm_prelu_2(torch.cat([x, self.level2[1:](x)], dim=1))
+        return [*features, x] if 2 in self.out_indices else features

@@ -14,12 +14,14 @@ from segzoo.inference.resample import resize_bilinear
 
 
 class Tiny(nn.Module):
-    """A network of two convolutions with the methods that ``predict`` uses."""
+    """A network of two convolutions with what ``predict`` and ``optimize`` use."""
+
+    neck = None
 
     def __init__(self, protocol: Protocol, classes: int = 7, stride: int = 4, align_corners: bool = False) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(classes * 100 + stride)
-        self.first = nn.Conv2d(3, 8, 2 * stride + 1, stride, stride)
+        self.backbone = nn.Conv2d(3, 8, 2 * stride + 1, stride, stride)
         self.second = nn.Conv2d(8, classes, 1)
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator) / math.sqrt(parameter[0].numel())
@@ -35,7 +37,7 @@ class Tiny(nn.Module):
 
     def logits(self, x: Tensor) -> Tensor:
         self.seen.append(tuple(x.shape))
-        return self.second(torch.tanh(self.first(x)))
+        return self.second(torch.tanh(self.backbone(x)))
 
 
 def tiny_entry(protocol: Protocol) -> Entry:

@@ -106,9 +106,8 @@ def test_networks_compute_the_same(name: str) -> None:
 
 def test_what_was_done_is_told() -> None:
     ready = optimize(Tiny(WHOLE), channels_last=True)
-    assert repr(ready).startswith(
-        f"OptimizedModel({ready.entry.name}: resizes put off, channels last, float32; logits moved by"
-    )
+    done = "resizes put off, large maps in strips, channels last, float32; logits moved by"
+    assert repr(ready).startswith(f"OptimizedModel({ready.entry.name}: {done}")
     assert "took" in repr(ready)
     assert 0 <= ready.report.change < 1e-5
     assert ready.report.seconds > 0
@@ -121,7 +120,7 @@ def test_layouts_give_the_same_labels(channels_last: bool) -> None:
     model, image = Tiny(WHOLE), picture(70, 140)
     ready = optimize(model, channels_last=channels_last)
     assert (predict(ready, image).mask == predict(model, image).mask).mean() > 0.999
-    weight = ready.network.first.weight
+    weight = ready.network.backbone.weight
     assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
 
 

@@ -196,11 +196,11 @@ def test_other_errors_of_the_network_are_not_hidden() -> None:
 def test_mode_and_gradients_are_left_alone(training: bool) -> None:
     model = Tiny(WHOLE, 5)
     model.train(training)
-    model.first.train(not training)
+    model.backbone.train(not training)
     with pytest.raises(ImageError):
         predict(model, np.zeros((3, 3)))
     predict(model, picture(40, 40))
-    assert (model.training, model.first.training, model.second.training) == (training, not training, training)
+    assert (model.training, model.backbone.training, model.second.training) == (training, not training, training)
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
