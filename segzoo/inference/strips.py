@@ -24,7 +24,7 @@ from segzoo.inference.local import DROPOUTS, LOCAL, Local, Rows, Window
 
 __all__ = ["Striped", "Striping", "dense", "striped"]
 
-_LARGE = 24 << 20  # bytes of a map, from which on operations are noted
+_LARGE = 12 << 20  # bytes of a map, from which on operations are noted
 _STRIP = 4 << 20  # bytes of all maps of one strip
 _LEAST = 4  # a strip's rows are at least this many times those that are computed twice
 _MOST_TWICE = 1 / 32  # of a map's rows; what would need more starts a new run
