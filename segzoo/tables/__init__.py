@@ -38,6 +38,7 @@ TABLES: Mapping[str, Callable[[Logs], list[Grid]]] = {
     "embedded": measured.embedded_table,
     "drawn-streets": measured.drawn_streets_table,
     "training-speed": measured.training_speed_table,
+    "peers": measured.peers_table,
 }
 
 

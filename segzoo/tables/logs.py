@@ -24,6 +24,7 @@ class Logs:
     ``memory``: by (entry name, work). ``cost``: by entry name. ``training_speed``: by entry name.
     ``published_training``: by entry name, what a published training log holds.
     ``published_training_speed``: all, in their order.
+    ``comparison``: by subject, what was measured beside another implementation.
     ``failures``: by (entry name, work), where nothing newer succeeded.
     """
 
@@ -35,6 +36,7 @@ class Logs:
     training_speed: Mapping[str, Record] = field(default_factory=dict)
     published_training: Mapping[str, Record] = field(default_factory=dict)
     published_training_speed: tuple[Record, ...] = ()
+    comparison: Mapping[str, Record] = field(default_factory=dict)
     failures: Mapping[tuple[str, str], Record] = field(default_factory=dict)
 
 
@@ -78,6 +80,7 @@ def collect(found: Iterable[Record]) -> Logs:
         training_speed={record["entry"]: record for record in of["training_speed"] if record.get("as_tested")},
         published_training={record["entry"]: record for record in of["published_training"]},
         published_training_speed=tuple(of["published_training_speed"]),
+        comparison={record["subject"]: record for record in of["comparison"]},
         failures={
             key: record for key, record in failures.items() if key not in done or _moment(done[key]) < _moment(record)
         },

@@ -212,3 +212,29 @@ def test_command_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["tables", "--check", str(path)]) == 0
     assert main(["tables", "--logs", str(tmp_path)]) == 0
     assert "| [FastFCN](ZOO.md#fastfcn) (" in capsys.readouterr().out
+
+
+def test_figures_beside_a_peer(tmp_path: Path) -> None:
+    common = {"kind": "comparison", "peer": "peer 1", "unit": "seconds", "environment": records.environment("cpu")}
+
+    def predicted(subject: str, method: str, time: float, bar: dict[str, float] | None) -> dict[str, Any]:
+        used = {"ours": 2 << 20, "theirs": 8 << 20}
+        return {
+            **common, "subject": subject, "method": method, "ours": 0.5, "theirs": 0.5 * time, "time_ratio": time,
+            "memory_ratio": 4.0, "peak_above_loaded": used, "same_labels": 0.9999, "bar": bar,
+        }  # fmt: skip
+
+    found = [
+        predicted("net@8x8", "Net", 3.0, {"time": 2.5, "memory": 6}),
+        predicted("one@8x8", "One", 2.0, None),
+        predicted("two@8x8", "Two", 8.0, None),
+        {**common, "subject": "training net", "ours": 9.0, "theirs": 10.0, "ours_over_theirs": 0.9, "bar": 0.9},
+        {**common, "subject": "metric", "ours": 1.0, "theirs": 1.0},
+    ]
+    for record in found:
+        records.append(tmp_path / "peers.jsonl", record)
+    lines = tables.render("peers", tables.read_logs(tmp_path)).splitlines()
+    assert "| `net@8x8` | 500 | 1500 | 3.00 | 2.5 | 2 | 4.00 | 6 | 99.9900 % |" in lines
+    assert "| 2 methods at their crop sizes, geometric mean | – | – | 4.00 | – | – | 4.00 | – | – |" in lines  # noqa: RUF001
+    assert "| training net | 9.00 | 10.00 | 0.90 | 0.90 |" in lines
+    assert not any("metric" in line for line in lines)
