@@ -229,7 +229,7 @@ def test_figures_beside_a_peer(tmp_path: Path) -> None:
         predicted("one@8x8", "One", 2.0, None),
         predicted("two@8x8", "Two", 8.0, None),
         {**common, "subject": "training net", "ours": 9.0, "theirs": 10.0, "ours_over_theirs": 0.9, "bar": 0.9},
-        {**common, "subject": "metric", "ours": 1.0, "theirs": 1.0},
+        {**common, "subject": "areas", "ours": 1.0, "theirs": 1.0},
     ]
     for record in found:
         records.append(tmp_path / "peers.jsonl", record)
@@ -237,4 +237,4 @@ def test_figures_beside_a_peer(tmp_path: Path) -> None:
     assert "| `net@8x8` | 500 | 1500 | 3.00 | 2.5 | 2 | 4.00 | 6 | 99.9900 % |" in lines
     assert "| 2 methods at their crop sizes, geometric mean | – | – | 4.00 | – | – | 4.00 | – | – |" in lines  # noqa: RUF001
     assert "| training net | 9.00 | 10.00 | 0.90 | 0.90 |" in lines
-    assert not any("metric" in line for line in lines)
+    assert not any("areas" in line for line in lines)
