@@ -174,8 +174,8 @@ class Striping(TorchFunctionMode):
             return
         storage = written.untyped_storage().data_ptr()
         for node in list(self.noted):
-            reads = (x for x in node.inputs if isinstance(x, Tensor))
-            if node.dense is None and any(x.untyped_storage().data_ptr() == storage for x in reads):
+            reads = (x if isinstance(x, Tensor) else x.dense for x in node.inputs)
+            if node.dense is None and any(x is not None and x.untyped_storage().data_ptr() == storage for x in reads):
                 with torch._C.DisableTorchFunction():
                     _compute(node)
 

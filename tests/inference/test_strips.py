@@ -153,6 +153,13 @@ def test_values_change_in_place_after_they_were_read() -> None:
         F.relu(middle, inplace=True)
         return before + middle + total
 
+    def of_one_that_was_since(x: Tensor) -> Tensor:
+        middle = x + x
+        before = torch.sigmoid(middle)
+        total = middle.sum()
+        F.relu(middle, inplace=True)
+        return before + middle + total
+
     def by_adding(x: Tensor) -> Tensor:
         middle = x + x
         before = torch.sigmoid(middle)
@@ -161,7 +168,8 @@ def test_values_change_in_place_after_they_were_read() -> None:
 
     weight = noise(8, 8, 3, 3)
     for function in (
-        of_a_dense_map, through_a_view, by_writing_into_it, of_a_map_that_is_not_computed, of_one_that_was, by_adding,
+        of_a_dense_map, through_a_view, by_writing_into_it, of_a_map_that_is_not_computed, of_one_that_was,
+        of_one_that_was_since, by_adding,
     ):  # fmt: skip
         same(function, noise(1, 8, 64, 40))
 
