@@ -169,7 +169,7 @@ class Striping(TorchFunctionMode):
     def _compute_readers(self, written: Any) -> None:
         """Compute what is noted to read ``written``, before that changes."""
         if isinstance(written, Striped):
-            written = written.node.dense
+            written = written.dense()
         if type(written) is not Tensor:
             return
         storage = written.untyped_storage().data_ptr()

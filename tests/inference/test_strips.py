@@ -160,6 +160,11 @@ def test_values_change_in_place_after_they_were_read() -> None:
         F.relu(middle, inplace=True)
         return before + middle + total
 
+    def by_what_is_not_local(x: Tensor) -> Tensor:
+        middle = x + x
+        before = torch.sigmoid(middle)
+        return before + F.silu(middle, inplace=True)
+
     def by_adding(x: Tensor) -> Tensor:
         middle = x + x
         before = torch.sigmoid(middle)
@@ -169,7 +174,7 @@ def test_values_change_in_place_after_they_were_read() -> None:
     weight = noise(8, 8, 3, 3)
     for function in (
         of_a_dense_map, through_a_view, by_writing_into_it, of_a_map_that_is_not_computed, of_one_that_was,
-        of_one_that_was_since, by_adding,
+        of_one_that_was_since, by_what_is_not_local, by_adding,
     ):  # fmt: skip
         same(function, noise(1, 8, 64, 40))
 
