@@ -30,7 +30,8 @@ __all__ = ["OptimizedModel", "Report", "optimize"]
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _SAMPLE_SIDE = 256  # of the picture the network is watched on
 _TRIALS = 2
-_CLOSE = 1.5  # a layout that is faster by less is timed again on a picture of four times the area
+_CLOSE = 1.5  # a layout that is faster by less is timed again on a picture of four times the area,
+_SOON = 0.2  # seconds; unless even the first took longer: such networks lose more by the trial than they gain
 _MOST_CHANGE = 1e-4  # of the logits, in float32; a batch norm folded wrongly changes them a thousand times more
 
 
@@ -139,7 +140,8 @@ def optimize(
     out its input, if that is faster here: networks of light convolutions gain by it, wide ones lose. All this only
     changes the order in which float32 sums are rounded: on the networks here, logits move by 1e-8 to 3e-6 of their
     root mean square. What it was on a sample is measured and stated in ``report``, as is the time that all this took:
-    some passes over pictures of 256 x 256 and 512 x 512.
+    some passes over a picture of 256 x 256, and for
+    light networks over one of 512 x 512.
 
     Args:
         dtype: ``torch.float32``; ``torch.bfloat16`` or ``torch.float16`` move logits by about a hundredth, or a
@@ -197,16 +199,16 @@ def _logits(run: Callable[[Tensor], Tensor], sample: Tensor) -> Tensor:
 
 
 def _channels_last_is_faster(model: Segmentor, run: Callable[[Tensor], Tensor], sample: Tensor) -> bool:
-    gain = _gain_of_channels_last(model, run, sample)
-    if 1 / _CLOSE < gain < _CLOSE:
+    gain, seconds = _gain_of_channels_last(model, run, sample)
+    if 1 / _CLOSE < gain < _CLOSE and seconds < _SOON:
         # Maps that outgrow the processor's cache, as those of pictures do, may tell another story.
         with contextlib.suppress(InputSizeError):
-            gain = _gain_of_channels_last(model, run, sample.repeat(1, 1, 2, 2))
+            gain, _ = _gain_of_channels_last(model, run, sample.repeat(1, 1, 2, 2))
     return gain > 1
 
 
-def _gain_of_channels_last(model: Segmentor, run: Callable[[Tensor], Tensor], sample: Tensor) -> float:
-    """Time both layouts, by turns; each is judged by its fastest run."""
+def _gain_of_channels_last(model: Segmentor, run: Callable[[Tensor], Tensor], sample: Tensor) -> tuple[float, float]:
+    """Time both layouts, by turns; each is judged by its fastest run. The gain, and the seconds of the faster one."""
     layouts = (torch.contiguous_format, torch.channels_last)
     best = [float("inf")] * 2
     for trial in range(_TRIALS):
@@ -220,7 +222,7 @@ def _gain_of_channels_last(model: Segmentor, run: Callable[[Tensor], Tensor], sa
             _logits(run, x)
             _wait(sample.device)
             best[i] = min(best[i], time.perf_counter() - started)
-    return best[0] / best[1]
+    return best[0] / best[1], min(best)
 
 
 def _wait(device: torch.device) -> None:
