@@ -140,8 +140,7 @@ def optimize(
     out its input, if that is faster here: networks of light convolutions gain by it, wide ones lose. All this only
     changes the order in which float32 sums are rounded: on the networks here, logits move by 1e-8 to 3e-6 of their
     root mean square. What it was on a sample is measured and stated in ``report``, as is the time that all this took:
-    some passes over a picture of 256 x 256, and for
-    light networks over one of 512 x 512.
+    some passes over a picture of 256 x 256, for light networks also over one of 512 x 512.
 
     Args:
         dtype: ``torch.float32``; ``torch.bfloat16`` or ``torch.float16`` move logits by about a hundredth, or a
