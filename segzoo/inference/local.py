@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segzoo.layers.lazy import both
+
 __all__ = ["DROPOUTS", "LOCAL", "Local", "Rows", "Window"]
 
 DROPOUTS = (F.dropout, F.dropout2d)
@@ -51,14 +53,10 @@ class Local:
     in_place: bool = False
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
-
-
 def _sizes(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> tuple[Window, tuple[int, int]]:
     """The window along the rows, and height and width of the result."""
-    reach = [d * (k - 1) + 1 for d, k in zip(_pair(dilation), _pair(kernel), strict=True)]
-    step, border = _pair(stride), _pair(padding)
+    reach = [d * (k - 1) + 1 for d, k in zip(both(dilation), both(kernel), strict=True)]
+    step, border = both(stride), both(padding)
     height, width = ((n + 2 * p - r) // s + 1 for n, p, r, s in zip(x.shape[2:], border, reach, step, strict=True))
     return Window(reach[0], step[0], border[0]), (height, width)
 
@@ -75,7 +73,7 @@ def _convolution(
     if isinstance(padding, str):
         return None
     window, size = _sizes(input, weight.shape[2:], stride, padding, dilation)
-    rows, cols = _pair(padding)
+    rows, cols = both(padding)
 
     def run(padded: bool, x: Tensor) -> Tensor:
         return F.conv2d(x, weight, bias, stride, (0 if padded else rows, cols), dilation, groups)
@@ -96,7 +94,7 @@ def _max_pool(
         return None
     stride = stride or kernel_size
     window, size = _sizes(input, kernel_size, stride, padding, dilation)
-    rows, cols = _pair(padding)
+    rows, cols = both(padding)
 
     def run(padded: bool, x: Tensor) -> Tensor:
         return F.max_pool2d(x, kernel_size, stride, (0 if padded else rows, cols), dilation)
@@ -118,7 +116,7 @@ def _mean_pool(
         return None
     stride = stride or kernel_size
     window, size = _sizes(input, kernel_size, stride, padding)
-    rows, cols = _pair(padding)
+    rows, cols = both(padding)
 
     def run(padded: bool, x: Tensor) -> Tensor:
         border = (0 if padded else rows, cols)

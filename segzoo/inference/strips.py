@@ -21,15 +21,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from segzoo.inference.local import DROPOUTS, LOCAL, Local, Rows, Window
+from segzoo.layers.lazy import LazyMap, is_query, made
 
-__all__ = ["Striped", "Striping", "dense", "striped"]
+__all__ = ["Striped", "Striping", "striped"]
 
 _LARGE = 12 << 20  # bytes of a map, from which on operations are noted
 _STRIP = 4 << 20  # bytes of all maps of one strip
 _LEAST = 4  # a strip's rows are at least this many times those that are computed twice
 _MOST_TWICE = 1 / 32  # of a map's rows; what would need more starts a new run
-
-_QUERIES = ("__get__", "size", "dim", "numel", "is_floating_point", "is_contiguous")
 
 
 @dataclass(eq=False)
@@ -54,16 +53,12 @@ class _Node:
         return self.shape[2]
 
 
-class Striped(Tensor):
+class Striped(LazyMap):
     """A map (N, C, H, W) of which it is noted how it is computed. Whatever reads its values makes them first."""
 
     node: _Node
 
-    @staticmethod
-    def __new__(cls, like: Tensor, node: _Node) -> Any:
-        return Tensor._make_wrapper_subclass(cls, node.shape, dtype=like.dtype, device=like.device)
-
-    def __init__(self, like: Tensor, node: _Node) -> None:
+    def __init__(self, like: Tensor, shape: Sequence[int], node: _Node) -> None:
         self.point_to(node)
 
     def point_to(self, node: _Node) -> None:
@@ -79,38 +74,13 @@ class Striped(Tensor):
         assert self.node.dense is not None
         return self.node.dense
 
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if getattr(func, "__name__", "") in _QUERIES:
-            return super().__torch_function__(func, types, args, kwargs or {})
-        return func(*dense(args), **dense(kwargs or {}))
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]  # torch declares it as an instance's method
-        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return func(*dense(args), **dense(kwargs or {}))
-
-
-def dense(value: Any) -> Any:
-    """``value`` with the values of every :class:`Striped` in it."""
-    if isinstance(value, Striped):
-        return value.dense()
-    if isinstance(value, (list, tuple)):
-        return type(value)(dense(item) for item in value)
-    if isinstance(value, dict):
-        return {key: dense(item) for key, item in value.items()}
-    return value
-
 
 def striped(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """``function(x)`` with its large maps computed in strips; the result is dense."""
     with Striping():
         out = function(x)
-    made: Tensor = dense(out)
-    return made
+    values: Tensor = made(out, Striped)
+    return values
 
 
 class Striping(TorchFunctionMode):
@@ -130,11 +100,11 @@ class Striping(TorchFunctionMode):
         local = None if read is None else read(*args, **kwargs)
         if local is not None and not (local.in_place and _is_dense(args[0])) and self._is_large(local):
             return self._note(local, args[0] if args else None)
-        if getattr(func, "__name__", "") in _QUERIES:
+        if is_query(func):
             return func(*args, **kwargs)
         if self.noted and args and _writes(func, args, kwargs):
             self._compute_readers(args[0])
-        return func(*dense(args), **dense(kwargs))
+        return func(*made(args, Striped), **made(kwargs, Striped))
 
     def _is_large(self, local: Local) -> bool:
         maps = [x for x in local.inputs if x.ndim == 4 and x.shape[2] > 1]
@@ -164,7 +134,7 @@ class Striping(TorchFunctionMode):
             assert isinstance(first, Striped)
             first.point_to(node)
             return first
-        return Striped(like, node)
+        return Striped(like, local.shape, node)
 
     def _compute_readers(self, written: Any) -> None:
         """Compute what is noted to read ``written``, before that changes."""
@@ -217,16 +187,16 @@ def _compute(target: _Node) -> None:
     for strip in range(count):
         parts = {node: (node.height * strip // count, node.height * (strip + 1) // count) for node in kept}
         rows = _rows(nodes, parts)
-        made: dict[_Node, Tensor] = {}
+        strips: dict[_Node, Tensor] = {}
         for node in nodes:
             if node not in rows:
                 continue
-            made[node] = _run(node, rows, made, padded=count > 1)
+            strips[node] = _run(node, rows, strips, padded=count > 1)
             if node in kept:
-                whole[node] = _written(made[node], rows[node], node, whole.get(node))
+                whole[node] = _written(strips[node], rows[node], node, whole.get(node))
             for x in node.inputs:
                 if isinstance(x, _Node) and last[x] is node:
-                    made.pop(x, None)
+                    strips.pop(x, None)
     for node, values in whole.items():
         node.dense, node.inputs = values, ()
 
@@ -266,12 +236,12 @@ def _rows(nodes: list[_Node], parts: dict[_Node, Rows]) -> dict[_Node, Rows]:
     return rows
 
 
-def _run(node: _Node, rows: dict[_Node, Rows], made: dict[_Node, Tensor], *, padded: bool) -> Tensor:
+def _run(node: _Node, rows: dict[_Node, Rows], strips: dict[_Node, Tensor], *, padded: bool) -> Tensor:
     """The ``rows`` of ``node``."""
     first, end = node.window.reads(rows[node])
     taken = []
     for x in node.inputs:
-        values = x if isinstance(x, Tensor) else made[x] if x.dense is None else x.dense
+        values = x if isinstance(x, Tensor) else strips[x] if x.dense is None else x.dense
         start, height = (rows[x][0], x.height) if isinstance(x, _Node) and x.dense is None else (0, values.shape[2])
         if padded and (height > 1 or node.height == 1):  # else it is one row that goes with all of them
             low, high = max(first, 0), min(end, height)

@@ -20,20 +20,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from segzoo.layers.lazy import LazyMap, both, made
+
 __all__ = ["Deferring", "Joined", "Resized", "deferred"]
 
 _LARGEST = 128  # side of a map up to which its resize is cheap as a product of dense matrices
 _GAIN = 2  # by how much multiplications must shrink for a convolution to be moved
 _bilinear = torch.ops.aten.upsample_bilinear2d.default  # what interpolate calls, and Deferring does not put off
-_QUERIES = ("__get__", "size", "dim", "numel", "is_floating_point", "is_contiguous")
 
 
-class _Lazy(Tensor):
+class _Lazy(LazyMap):
     """A map (N, C, H, W) that is known but not computed."""
-
-    @staticmethod
-    def __new__(cls, like: Tensor, shape: Sequence[int], *args: Any) -> Any:
-        return Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=like.dtype, device=like.device)
 
     _dense: Tensor | None = None
 
@@ -56,24 +53,15 @@ class _Lazy(Tensor):
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in _QUERIES:
-            return super().__torch_function__(func, types, args, kwargs)
         if func is torch.cat:
-            joined = _join(*args, **kwargs)
+            joined = _join(*args, **(kwargs or {}))
             if joined is not None:
                 return joined
         if func is torch.conv2d and isinstance(args[0], _Lazy):
-            convolved = _convolve(*args, **kwargs)
+            convolved = _convolve(*args, **(kwargs or {}))
             if convolved is not None:
                 return convolved
-        return func(*_made(args), **_made(kwargs))
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]  # torch declares it as an instance's method
-        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return func(*_made(args), **_made(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 class Resized(_Lazy):
@@ -106,7 +94,7 @@ class Joined(_Lazy):
         self.parts = parts
 
     def _compute(self) -> Tensor:
-        return torch.cat(_made(self.parts), 1)
+        return torch.cat(made(self.parts), 1)
 
     @property
     def is_differentiable(self) -> bool:
@@ -131,23 +119,12 @@ def deferred(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """``function(x)`` with its enlargements put off; the result is dense."""
     with Deferring():
         out = function(x)
-    made: Tensor = _made(out)
-    return made
+    values: Tensor = made(out)
+    return values
 
 
 def _is_differentiable(x: Tensor) -> bool:
     return x.is_differentiable if isinstance(x, _Lazy) else x.requires_grad
-
-
-def _made(value: Any) -> Any:
-    """``value`` with the values of every lazy map in it."""
-    if isinstance(value, _Lazy):
-        return value.dense()
-    if isinstance(value, (list, tuple)):
-        return type(value)(_made(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _made(item) for key, item in value.items()}
-    return value
 
 
 def _defer(
@@ -188,11 +165,11 @@ def _convolve(
     groups: int = 1,
 ) -> Tensor | None:
     """The convolution of a lazy map, or None where it is to be computed on its values."""
-    taps, step = weight.shape[2:], _both(dilation)
+    taps, step = weight.shape[2:], both(dilation)
     keeps_size = not isinstance(padding, str) and all(
-        2 * p == d * (k - 1) for p, d, k in zip(_both(padding), step, taps, strict=True)
+        2 * p == d * (k - 1) for p, d, k in zip(both(padding), step, taps, strict=True)
     )
-    if groups != 1 or _both(stride) != (1, 1) or not keeps_size:
+    if groups != 1 or both(stride) != (1, 1) or not keeps_size:
         return None
     parts = x.parts if isinstance(x, Joined) else [x]
     dense: list[tuple[Tensor, Tensor]] = []
@@ -201,7 +178,7 @@ def _convolve(
         if isinstance(part, Resized) and _is_worth_it(part, kernel):
             coarse.append((part, kernel))
         else:
-            dense.append((_made(part), kernel))
+            dense.append((made(part), kernel))
     if not coarse:
         return None
     out = _mixed(coarse, step)
@@ -211,10 +188,6 @@ def _convolve(
     elif bias is not None:
         out.add_(bias.view(1, -1, 1, 1))
     return out
-
-
-def _both(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def _is_worth_it(part: Resized, kernel: Tensor) -> bool:

@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 import tracemalloc
-import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from segzoo.index import Protocol
 from segzoo.inference import predict
 from segzoo.inference.options import resolve
 from segzoo.inference.predictor import predict_bands
+from tests.inference.live import LiveTensors
 from tests.inference.plain import Tiny
 
 CLASSES, HEIGHT, WIDTH = 64, 320, 80
 SLIDE = Protocol(
     (120.0, 120.0, 120.0), (50.0, 50.0, 50.0), mode="slide", scale=None, crop_size=(64, 64), stride=(48, 48)
 )
-
-
-class LiveTensors(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations gave and that still live. ``peak``: the most at one time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self._seen = WeakIdKeyDictionary()
-
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        for tensor in pytree.tree_leaves(found):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
-        return found
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        if storage not in self._seen:
-            self._seen[storage] = True
-            weakref.finalize(storage, self._release, storage.nbytes())
-            self.live += storage.nbytes()
-            self.peak = max(self.peak, self.live)
-
-    def _release(self, size: int) -> None:
-        self.live -= size
 
 
 class Rows:

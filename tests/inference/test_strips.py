@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import segzoo
 from benchmarks.parity import fill
 from segzoo.inference import strips
-from segzoo.inference.strips import Striped, Striping, dense, striped
+from segzoo.inference.strips import Striped, Striping, striped
+from segzoo.layers.lazy import made
+from tests.inference.live import LiveTensors
 
 
 @pytest.fixture(autouse=True)
@@ -185,30 +185,7 @@ def test_small_maps_are_computed_at_once() -> None:
         large = F.relu(noise(1, 8, 64, 64))
         assert type(large) is Striped
         assert large.shape == (1, 8, 64, 64)
-    assert (dense([large])[0] == F.relu(noise(1, 8, 64, 64))).all()
-
-
-class Live(TorchDispatchMode):
-    """The most bytes of tensors that stood at one time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.most = 0
-        self.known: set[int] = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        out = func(*args, **(kwargs or {}))
-        if type(out) is Tensor and (key := out.untyped_storage()._cdata) not in self.known:
-            size = out.untyped_storage().nbytes()
-            self.known.add(key)
-            self.now += size
-            self.most = max(self.most, self.now)
-            weakref.finalize(out.untyped_storage(), self.drop, key, size)
-        return out
-
-    def drop(self, key: int, size: int) -> None:
-        self.known.discard(key)
-        self.now -= size
+    assert (made([large])[0] == F.relu(noise(1, 8, 64, 64))).all()
 
 
 def test_maps_between_never_stand_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,9 +196,9 @@ def test_maps_between_never_stand_in_full(monkeypatch: pytest.MonkeyPatch) -> No
     x = noise(1, 3, 256, 64)
     most = []
     for function in (wide, lambda x: striped(wide, x)):
-        with Live() as live:
+        with LiveTensors() as live:
             function(x)
-        most.append(live.most)
+        most.append(live.peak)
     of_one_map = 4 * 64 * 128 * 32
     assert most[0] >= 2 * of_one_map
     assert most[1] < 0.6 * of_one_map
