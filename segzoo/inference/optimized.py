@@ -19,6 +19,7 @@ from segzoo.inference.folding import fold, watch
 from segzoo.inference.predictor import predict
 from segzoo.inference.pruning import prune
 from segzoo.inference.strips import striped
+from segzoo.inference.winograd import may_pay, winograd
 from segzoo.layers.deferred import deferred
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Report:
     folded: int
     deferred: bool
     striped: bool
+    winograd: int
     channels_last: bool
     dtype: torch.dtype
     compiled: bool
@@ -52,6 +54,7 @@ class Report:
         done = [f"{self.folded} batch norms folded"] if self.folded else []
         done += ["resizes put off"] if self.deferred else []
         done += ["large maps in strips"] if self.striped else []
+        done += [f"{self.winograd} convolutions by Winograd's algorithm on large maps"] if self.winograd else []
         done += ["channels last"] if self.channels_last else []
         done += [str(self.dtype).removeprefix("torch.")]
         done += ["compiled on first use"] if self.compiled else []
@@ -119,9 +122,10 @@ class OptimizedModel(nn.Module):
         return f"{type(self).__name__}({self.entry.name}: {self.report})"
 
 
-def _runner(run: Callable[[Tensor], Tensor], *, deferring: bool, striping: bool) -> Callable[[Tensor], Tensor]:
+def _runner(run: Callable[[Tensor], Tensor], *, striping: bool, regrouping: bool) -> Callable[[Tensor], Tensor]:
+    """``run`` with its large maps in strips, and with its sums in another order that has fewer multiplications."""
     run = functools.partial(striped, run) if striping else run
-    return functools.partial(deferred, run) if deferring else run
+    return functools.partial(winograd, functools.partial(deferred, run)) if regrouping else run
 
 
 def optimize(
@@ -158,9 +162,9 @@ def optimize(
     network = copy.deepcopy(model).to(torch.float32).eval().requires_grad_(False)
     sample, before = _sample(network)
     on_cpu = sample.device.type == "cpu" and not compile
-    put_off = dtype == torch.float32 and on_cpu
+    regrouping = dtype == torch.float32 and on_cpu
     folded = fold(network, watch(network, network.logits, sample))
-    run = _runner(prune(network, sample), deferring=put_off, striping=on_cpu)
+    run = _runner(prune(network, sample), striping=on_cpu, regrouping=regrouping)
     if channels_last is None:
         channels_last = _channels_last_is_faster(network, run, sample)
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -172,7 +176,9 @@ def optimize(
         network = network.to(dtype)
         change = _difference(before, _logits(run, sample.to(dtype)))
     seconds = time.perf_counter() - started
-    return OptimizedModel(network, run, Report(folded, put_off, on_cpu, channels_last, dtype, compile, change, seconds))
+    wino = sum(map(may_pay, network.modules())) if regrouping else 0
+    report = Report(folded, regrouping, on_cpu, wino, channels_last, dtype, compile, change, seconds)
+    return OptimizedModel(network, run, report)
 
 
 def _sample(model: Segmentor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ __all__ = ["Striped", "Striping", "striped"]
 
 _LARGE = 12 << 20  # bytes of a map, from which on operations are noted
 _STRIP = 4 << 20  # bytes of all maps of one strip
+_POSITIONS = 1 << 10  # of a map that a strip has at least: for fewer, laying out a convolution's weights costs too much
 _LEAST = 4  # a strip's rows are at least this many times those that are computed twice
 _MOST_TWICE = 1 / 32  # of a map's rows; what would need more starts a new run
 
@@ -181,6 +182,7 @@ def _compute(target: _Node) -> None:
     count = -(-sum(node.bytes for node in nodes) // _STRIP)
     if target.twice:
         count = min(count, int(target.height / (_LEAST * target.twice)))
+    count = min(count, *(node.shape[0] * node.height * node.shape[3] // _POSITIONS for node in nodes))
     count = max(1, min(count, *(node.height for node in kept)))
     last = {x: node for node in nodes for x in node.inputs if isinstance(x, _Node)}
     whole: dict[_Node, Tensor] = {}

@@ -49,20 +49,6 @@ class _Lazy(LazyMap):
         """Whether the values are part of a graph of gradients; the map itself does not say, as it is outside."""
         raise NotImplementedError
 
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is torch.cat:
-            joined = _join(*args, **(kwargs or {}))
-            if joined is not None:
-                return joined
-        if func is torch.conv2d and isinstance(args[0], _Lazy):
-            convolved = _convolve(*args, **(kwargs or {}))
-            if convolved is not None:
-                return convolved
-        return super().__torch_function__(func, types, args, kwargs)
-
 
 class Resized(_Lazy):
     """``source`` (N, C, h, w) resized to (N, C, H, W)."""
@@ -108,11 +94,14 @@ class Deferring(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        lazily: Tensor | None = None
         if func is F.interpolate:
-            resized = _defer(*args, **kwargs)
-            if resized is not None:
-                return resized
-        return func(*args, **kwargs)
+            lazily = _defer(*args, **kwargs)
+        elif func is torch.cat and any(isinstance(x, _Lazy) for x in args[0]):
+            lazily = _join(*args, **kwargs)
+        elif func is torch.conv2d and isinstance(args[0], _Lazy):
+            lazily = _convolve(*args, **kwargs)
+        return func(*args, **kwargs) if lazily is None else lazily
 
 
 def deferred(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
