@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segzoo.inference.winograd import convolution_pays
+from segzoo.inference.convolutions import another_way
 from segzoo.layers.lazy import both
 
 __all__ = ["DROPOUTS", "LOCAL", "Local", "Rows", "Window"]
@@ -71,7 +71,7 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Local | None:
-    if isinstance(padding, str) or convolution_pays(input, weight, bias, stride, padding, dilation, groups):
+    if isinstance(padding, str) or another_way(input, weight, stride, padding, dilation, groups) is not None:
         return None
     window, size = _sizes(input, weight.shape[2:], stride, padding, dilation)
     rows, cols = both(padding)

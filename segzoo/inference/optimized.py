@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segzoo.errors import InputSizeError, OptionError, SegzooError
+from segzoo.inference.convolutions import convolving
 from segzoo.inference.folding import fold, watch
 from segzoo.inference.predictor import predict
 from segzoo.inference.pruning import prune
 from segzoo.inference.strips import striped
-from segzoo.inference.winograd import may_pay, winograd
+from segzoo.inference.winograd import may_pay
 from segzoo.layers.deferred import deferred
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class OptimizedModel(nn.Module):
 def _runner(run: Callable[[Tensor], Tensor], *, striping: bool, regrouping: bool) -> Callable[[Tensor], Tensor]:
     """``run`` with its large maps in strips, and with its sums in another order that has fewer multiplications."""
     run = functools.partial(striped, run) if striping else run
-    return functools.partial(winograd, functools.partial(deferred, run)) if regrouping else run
+    return functools.partial(convolving, functools.partial(deferred, run)) if regrouping else run
 
 
 def optimize(

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from segzoo.inference.local import DROPOUTS, LOCAL, Local, Rows, Window
+from segzoo.layers.deferred import Joined
 from segzoo.layers.lazy import LazyMap, is_query, made
 
 __all__ = ["Striped", "Striping", "striped"]
@@ -97,6 +98,10 @@ class Striping(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in DROPOUTS and not kwargs.get("training", args[2] if len(args) > 2 else True):
             return args[0]
+        if func is torch.conv2d and isinstance(args[0], Joined) and args[0].shape[1] != args[1].shape[1]:
+            # In groups, nothing is gained by putting off its resizes; joined in strips it need not stand in full.
+            parts = [made(part) for part in args[0].parts]
+            args = (self.__torch_function__(torch.cat, (), (parts, 1)), *args[1:])
         read = LOCAL.get(func)
         local = None if read is None else read(*args, **kwargs)
         if local is not None and not (local.in_place and _is_dense(args[0])) and self._is_large(local):
@@ -105,6 +110,8 @@ class Striping(TorchFunctionMode):
             return func(*args, **kwargs)
         if self.noted and args and _writes(func, args, kwargs):
             self._compute_readers(args[0])
+        if func is torch.conv2d:
+            self._compute_what_shrinks()
         return func(*made(args, Striped), **made(kwargs, Striped))
 
     def _is_large(self, local: Local) -> bool:
@@ -136,6 +143,22 @@ class Striping(TorchFunctionMode):
             first.point_to(node)
             return first
         return Striped(like, local.shape, node)
+
+    def _compute_what_shrinks(self) -> None:
+        """Compute the maps at the end of what is noted that take half the memory, or less, of what they wait with."""
+        for node in list(self.noted):
+            by = node.map() if node.map is not None else None
+            if (
+                node.dense is not None
+                or by is None
+                or by.node is not node
+                or any(r.dense is None for r in node.readers)
+            ):
+                continue
+            read = {x.data_ptr(): x.nbytes for some in _needed(node) for x in some.inputs if isinstance(x, Tensor)}
+            if sum(read.values()) >= 2 * node.bytes:
+                with torch._C.DisableTorchFunction():
+                    _compute(node)
 
     def _compute_readers(self, written: Any) -> None:
         """Compute what is noted to read ``written``, before that changes."""

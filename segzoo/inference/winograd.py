@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from segzoo.layers.lazy import both
 
-__all__ = ["Winograd", "convolution_pays", "may_pay", "winograd"]
+__all__ = ["convolve", "may_pay", "pays"]
 
 _TILE, _TAPS = 4, 3
 _SIDE = _TILE + _TAPS - 1
@@ -39,24 +38,6 @@ _TRANSFORM, _WEIGHTS = 170, 80
 _LEAST_GAIN = 1.25
 
 
-class Winograd(TorchFunctionMode):
-    """While active, the convolutions that gain by it are computed in this way."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.conv2d and type(args[0]) is Tensor and convolution_pays(*args, **kwargs):
-            return _convolve(*args, **kwargs)
-        return func(*args, **kwargs)
-
-
-def winograd(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``function(x)`` with its 3 x 3 convolutions computed in this way, where that pays."""
-    with Winograd():
-        return function(x)
-
-
 def may_pay(module: nn.Module) -> bool:
     """Whether ``module`` is a convolution that gains by it on large maps."""
     if not isinstance(module, nn.Conv2d) or not _is_plain(module.weight, module.stride, module.dilation, module.groups):
@@ -64,27 +45,35 @@ def may_pay(module: nn.Module) -> bool:
     return _gain(module.weight.shape, 1 << 20, 1 << 16, 1) >= _LEAST_GAIN
 
 
-def convolution_pays(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> bool:
-    """Whether this call of ``torch.conv2d`` is faster so. It is on CPUs, in float32, where no gradients are asked."""
-    if not _is_plain(weight, stride, dilation, groups) or isinstance(padding, str) or input.ndim != 4:
-        return False
-    if any(x.dtype != torch.float32 or x.device.type != "cpu" for x in (input, weight)):
-        return False
-    if torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad):
+def pays(input: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
+    """Whether this convolution of ``input`` (N, C, H, W) is faster so."""
+    if not _is_plain(weight, stride, dilation, groups):
         return False
     grid = _grid(input, padding, dilation)
     if min(grid.height, grid.width) < 1:
         return False
     blocks = -(-grid.down // grid.rows)
     return _gain(weight.shape, grid.height * grid.width, grid.tiles(grid.down), blocks) >= _LEAST_GAIN
+
+
+def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Any, dilation: Any) -> Tensor:
+    """What ``torch.conv2d`` gives, in the layout of ``input``."""
+    grid = _grid(input, padding, dilation)
+    outputs, channels = weight.shape[:2]
+    taps = weight.permute(0, 2, 3, 1).reshape(outputs, _TAPS**2, channels)
+    out = input.new_empty(input.shape[0], grid.height, grid.width, outputs)
+    points = input.new_empty(_SIDE**2, grid.tiles(grid.rows), outputs)
+    for picture, result in zip(input, out, strict=True):
+        for first in range(0, grid.down, grid.rows):
+            count = min(grid.rows, grid.down - first)
+            some = points[:, : grid.tiles(count)]
+            _multiply(picture, taps, grid, both(padding), (first, count), some)
+            rows = result[first * grid.side : (first + count) * grid.side]
+            _interpolate(some, grid, count, rows)
+            if bias is not None:
+                rows += bias
+    maps = out.permute(0, 3, 1, 2)
+    return maps.contiguous() if input.is_contiguous() else maps
 
 
 def _is_plain(weight: Tensor, stride: Any, dilation: Any, groups: int) -> bool:
@@ -137,34 +126,6 @@ def _grid(x: Tensor, padding: Any, dilation: Any) -> _Grid:
     step = both(dilation)[0]
     height, width = (n + 2 * p - step * (_TAPS - 1) for n, p in zip(x.shape[2:], both(padding), strict=True))
     return _Grid(height, width, step)
-
-
-def _convolve(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """What ``torch.conv2d`` gives, in the layout of ``input``."""
-    grid = _grid(input, padding, dilation)
-    outputs, channels = weight.shape[:2]
-    taps = weight.permute(0, 2, 3, 1).reshape(outputs, _TAPS**2, channels)
-    out = input.new_empty(input.shape[0], grid.height, grid.width, outputs)
-    points = input.new_empty(_SIDE**2, grid.tiles(grid.rows), outputs)
-    for picture, result in zip(input, out, strict=True):
-        for first in range(0, grid.down, grid.rows):
-            count = min(grid.rows, grid.down - first)
-            some = points[:, : grid.tiles(count)]
-            _multiply(picture, taps, grid, both(padding), (first, count), some)
-            rows = result[first * grid.side : (first + count) * grid.side]
-            _interpolate(some, grid, count, rows)
-            if bias is not None:
-                rows += bias
-    maps = out.permute(0, 3, 1, 2)
-    return maps.contiguous() if input.is_contiguous() else maps
 
 
 def _multiply(

@@ -171,12 +171,20 @@ def _convolve(
     if not coarse:
         return None
     out = _mixed(coarse, step)
-    if dense:
-        fine, kernel = (torch.cat(each, 1) if len(each) > 1 else each[0] for each in zip(*dense, strict=True))
-        out = F.conv2d(fine, kernel, bias, 1, padding, dilation).add_(out)
-    elif bias is not None:
-        out.add_(bias.view(1, -1, 1, 1))
-    return out
+    for fine, kernel in _merged(dense):
+        out.add_(F.conv2d(fine, kernel, None, 1, padding, dilation))
+    return out if bias is None else out.add_(bias.view(1, -1, 1, 1))
+
+
+def _merged(dense: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Maps and kernels whose convolutions sum to that of all: narrow maps are joined, while adding the results of wide
+    ones costs less than joining them."""
+    wide = [(x, kernel) for x, kernel in dense if x.shape[1] >= kernel.shape[0]]
+    narrow = [(x, kernel) for x, kernel in dense if x.shape[1] < kernel.shape[0]]
+    if len(narrow) > 1:
+        xs, kernels = zip(*narrow, strict=True)
+        narrow = [(torch.cat(xs, 1), torch.cat(kernels, 1))]
+    return wide + narrow
 
 
 def _is_worth_it(part: Resized, kernel: Tensor) -> bool:
