@@ -23,7 +23,7 @@ class Convolving(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is torch.conv2d and type(args[0]) is Tensor:
+        if func is torch.conv2d and args and type(args[0]) is Tensor:
             convolved = _convolve(*args, **kwargs)
             if convolved is not None:
                 return convolved

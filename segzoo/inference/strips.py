@@ -98,7 +98,7 @@ class Striping(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in DROPOUTS and not kwargs.get("training", args[2] if len(args) > 2 else True):
             return args[0]
-        if func is torch.conv2d and isinstance(args[0], Joined) and args[0].shape[1] != args[1].shape[1]:
+        if func is torch.conv2d and args and isinstance(args[0], Joined) and args[0].shape[1] != args[1].shape[1]:
             # In groups, nothing is gained by putting off its resizes; joined in strips it need not stand in full.
             parts = [made(part) for part in args[0].parts]
             args = (self.__torch_function__(torch.cat, (), (parts, 1)), *args[1:])

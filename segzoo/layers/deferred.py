@@ -97,9 +97,9 @@ class Deferring(TorchFunctionMode):
         lazily: Tensor | None = None
         if func is F.interpolate:
             lazily = _defer(*args, **kwargs)
-        elif func is torch.cat and any(isinstance(x, _Lazy) for x in args[0]):
+        elif func is torch.cat and args and any(isinstance(x, _Lazy) for x in args[0]):
             lazily = _join(*args, **kwargs)
-        elif func is torch.conv2d and isinstance(args[0], _Lazy):
+        elif func is torch.conv2d and args and isinstance(args[0], _Lazy):
             lazily = _convolve(*args, **kwargs)
         return func(*args, **kwargs) if lazily is None else lazily
 
