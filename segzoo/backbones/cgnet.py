@@ -54,13 +54,16 @@ class ContextGuidedBlock(nn.Module):
             self.bottleneck = nn.Conv2d(2 * width, out_channels, 1, bias=False)
         self.f_glo = LinearSqueezeExcite(out_channels, reduction=reduction)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.conv1x1(x)
-        out = self.activate(self.bn(torch.cat([self.f_loc(out), self.f_sur(out)], dim=1)))
+    def context(self, x: Tensor) -> Tensor:
+        """The block's features (N, out_channels, H', W') of its reduced input (N, width, H', W')."""
+        x = self.activate(self.bn(torch.cat([self.f_loc(x), self.f_sur(x)], dim=1)))
         if self.down:
-            out = self.bottleneck(out)  # what it was made from is let go before the picture's mean is taken
-            return self.f_glo(out)
-        return x + self.f_glo(out)
+            x = self.bottleneck(x)  # what it was made from is let go before the picture's mean is taken
+        return self.f_glo(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.context(self.conv1x1(x))
+        return out if self.down else x + out
 
 
 class CGNet(nn.Module):
@@ -106,11 +109,20 @@ class CGNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         half = self.inject(x)
+        # A wide stage that is not asked for is let go as soon as the next one's first convolution has read it.
         x = self.norm_prelu_0(torch.cat([self.stem(x), half], dim=1))
-        features = [x] if 0 in self.out_indices else []  # a stage that is not asked for is not kept
-        x = self.level1[0](x)
+        features = [x] if 0 in self.out_indices else []
+        x = _first(self.level1).conv1x1(x)
+        x = _first(self.level1).context(x)
         x = self.norm_prelu_1(torch.cat([self.level1[1:](x), x, self.inject(half)], dim=1))
         features += [x] if 1 in self.out_indices else []
-        x = self.level2[0](x)
+        x = _first(self.level2).conv1x1(x)
+        x = _first(self.level2).context(x)
         x = self.norm_prelu_2(torch.cat([x, self.level2[1:](x)], dim=1))
         return [*features, x] if 2 in self.out_indices else features
+
+
+def _first(level: nn.Sequential) -> ContextGuidedBlock:
+    block = level[0]
+    assert isinstance(block, ContextGuidedBlock)
+    return block

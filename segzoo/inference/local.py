@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segzoo.inference import winograd
 from segzoo.inference.convolutions import another_way
 from segzoo.layers.lazy import both
 
@@ -52,6 +53,7 @@ class Local:
     shape: tuple[int, ...]
     window: Window = Window()
     in_place: bool = False
+    least: int = 1  # rows of the result that are worth a call
 
 
 def _sizes(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> tuple[Window, tuple[int, int]]:
@@ -71,15 +73,22 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Local | None:
-    if isinstance(padding, str) or another_way(input, weight, stride, padding, dilation, groups) is not None:
+    if isinstance(padding, str):
+        return None
+    way = another_way(input, weight, stride, padding, dilation, groups)
+    if way not in (None, winograd.convolve):
         return None
     window, size = _sizes(input, weight.shape[2:], stride, padding, dilation)
     rows, cols = both(padding)
 
     def run(padded: bool, x: Tensor) -> Tensor:
-        return F.conv2d(x, weight, bias, stride, (0 if padded else rows, cols), dilation, groups)
+        border = (0 if padded else rows, cols)
+        if way is not None:
+            return way(x, weight, bias, border, dilation)
+        return F.conv2d(x, weight, bias, stride, border, dilation, groups)
 
-    return Local(run, (input,), (input.shape[0], weight.shape[0], *size), window)
+    least = 1 if way is None else winograd.rows_at_a_time(input, weight, padding, dilation)
+    return Local(run, (input,), (input.shape[0], weight.shape[0], *size), window, least=least)
 
 
 def _max_pool(

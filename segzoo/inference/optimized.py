@@ -141,10 +141,10 @@ def optimize(
     Batch norms are folded into the convolutions before them, and features that no head reads are not kept. On a CPU,
     the layers on the largest maps run together, strip after strip, which takes less memory
     (:mod:`segzoo.inference.strips`), and in float32 channels are mixed before a map is enlarged rather than after it
-    (:mod:`segzoo.layers.deferred`). Weights are laid out channels-last, as :func:`~segzoo.inference.predict` then lays
-    out its input, if that is faster here: networks of light convolutions gain by it, wide ones lose. All this only
-    changes the order in which float32 sums are rounded: on the networks here, logits move by 1e-8 to 3e-6 of their
-    root mean square. What it was on a sample is measured and stated in ``report``, as is the time that all this took:
+    (:mod:`segzoo.layers.deferred`), and wide 3 x 3 convolutions take a quarter of the multiplications
+    (:mod:`segzoo.inference.winograd`). Weights are laid out channels-last, as :func:`~segzoo.inference.predict` then
+    lays out its input, if that is faster here. All this only changes how float32 sums are rounded: on the networks
+    here, logits move by 1e-8 to 3e-6 of their root mean square. What it was on a sample is measured and stated in ``report``, as is the time that all this took:
     some passes over a picture of 256 x 256, for light networks also over one of 512 x 512.
 
     Args:

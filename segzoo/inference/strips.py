@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from segzoo.allocator import give_back
 from segzoo.inference.local import DROPOUTS, LOCAL, Local, Rows, Window
 from segzoo.layers.deferred import Joined
 from segzoo.layers.lazy import LazyMap, is_query, made
@@ -27,6 +28,7 @@ from segzoo.layers.lazy import LazyMap, is_query, made
 __all__ = ["Striped", "Striping", "striped"]
 
 _LARGE = 12 << 20  # bytes of a map, from which on operations are noted
+_LARGE_RUN = 30 << 20  # bytes of the maps that a run writes out, from which on freed memory is given back before it
 _STRIP = 4 << 20  # bytes of all maps of one strip
 _POSITIONS = 1 << 10  # of a map that a strip has at least: for fewer, laying out a convolution's weights costs too much
 _LEAST = 4  # a strip's rows are at least this many times those that are computed twice
@@ -46,6 +48,7 @@ class _Node:
     shape: tuple[int, ...]
     bytes: int
     twice: float  # rows, at this map's size, that each border between two strips costs
+    least: int  # rows that are worth a call of ``run``
     map: weakref.ref[Striped] | None = None  # who may still ask for all of it
     readers: weakref.WeakSet[_Node] = field(default_factory=weakref.WeakSet)
     dense: Tensor | None = None
@@ -133,7 +136,8 @@ class Striping(TorchFunctionMode):
             twice = _twice(local.window, inputs)
         like = next(x for x in local.inputs if x.ndim == 4 and x.shape[2] > 1)
         ready = tuple(x.dense if isinstance(x, _Node) and x.dense is not None else x for x in inputs)
-        node = _Node(local.run, ready, local.window, local.shape, _bytes(local.shape, like.dtype.itemsize), twice)
+        size = _bytes(local.shape, like.dtype.itemsize)
+        node = _Node(local.run, ready, local.window, local.shape, size, twice, local.least)
         for x in ready:
             if isinstance(x, _Node):
                 x.readers.add(node)
@@ -202,10 +206,13 @@ def _compute(target: _Node) -> None:
     """Give ``target``, and whatever it is computed from that is still of use, its values."""
     nodes = _needed(target)
     kept = [node for node in nodes if node is target or _is_of_use(node, nodes)]
+    if sum(node.bytes for node in kept) >= _LARGE_RUN:
+        give_back()  # the last run's strips lie between the maps that it left, and would stand beside the new maps
     count = -(-sum(node.bytes for node in nodes) // _STRIP)
     if target.twice:
         count = min(count, int(target.height / (_LEAST * target.twice)))
-    count = min(count, *(node.shape[0] * node.height * node.shape[3] // _POSITIONS for node in nodes))
+    for node in nodes:
+        count = min(count, node.height // node.least, node.shape[0] * node.height * node.shape[3] // _POSITIONS)
     count = max(1, min(count, *(node.height for node in kept)))
     last = {x: node for node in nodes for x in node.inputs if isinstance(x, _Node)}
     whole: dict[_Node, Tensor] = {}

@@ -23,15 +23,16 @@ from torch import Tensor, nn
 
 from segzoo.layers.lazy import both
 
-__all__ = ["convolve", "may_pay", "pays"]
+__all__ = ["convolve", "may_pay", "pays", "rows_at_a_time"]
 
 _TILE, _TAPS = 4, 3
 _SIDE = _TILE + _TAPS - 1
 # And infinity. Of the sets of small fractions these round least (Barabasz et al., Error Analysis and Improving the
 # Accuracy of Winograd Convolution for Deep Neural Networks, ACM TOMS 2020, section 5).
 _POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-2))
-_TILES = 512  # of a map that are computed at a time,
-_CHANNELS = 128  # from so many channels at a time: what that takes is to stay small beside the maps
+# What stands at a time is to stay small beside the maps: tiles of a map, at most so many times the outputs, from so
+# many channels.
+_TILES, _SUMS, _CHANNELS = 512, 1 << 18, 128
 # Work in multiplications at the rate of a matrix product, fitted to times of maps from 16 x 32 to 128 x 256 and of 64
 # to 2048 channels: transforming a channel of a point, and making one's weights as if for so many tiles more.
 _TRANSFORM, _WEIGHTS = 170, 80
@@ -42,23 +43,30 @@ def may_pay(module: nn.Module) -> bool:
     """Whether ``module`` is a convolution that gains by it on large maps."""
     if not isinstance(module, nn.Conv2d) or not _is_plain(module.weight, module.stride, module.dilation, module.groups):
         return False
-    return _gain(module.weight.shape, 1 << 20, 1 << 16, 1) >= _LEAST_GAIN
+    large = torch.empty(1, module.in_channels, 1024, 1024, device="meta")
+    return pays(large, module.weight, module.stride, 1, 1, module.groups)
 
 
 def pays(input: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
-    """Whether this convolution of ``input`` (N, C, H, W) is faster so."""
-    if not _is_plain(weight, stride, dilation, groups):
+    """Whether this convolution of ``input`` (N, C, H, W) is faster so. It is with channels last, of which the weights
+    tell; else copies from one layout to the other take what is gained."""
+    if weight.stride(1) != 1 or not _is_plain(weight, stride, dilation, groups):
         return False
-    grid = _grid(input, padding, dilation)
+    grid = _grid(input, weight, padding, dilation)
     if min(grid.height, grid.width) < 1:
         return False
-    blocks = -(-grid.down // grid.rows)
-    return _gain(weight.shape, grid.height * grid.width, grid.tiles(grid.down), blocks) >= _LEAST_GAIN
+    return _gain(weight.shape, grid.height * grid.width, grid.tiles(grid.down), grid.blocks) >= _LEAST_GAIN
+
+
+def rows_at_a_time(input: Tensor, weight: Tensor, padding: Any, dilation: Any) -> int:
+    """Rows of the result for which the weights are transformed once: fewer should not be asked for."""
+    grid = _grid(input, weight, padding, dilation)
+    return min(grid.height, grid.rows * grid.side)
 
 
 def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Any, dilation: Any) -> Tensor:
     """What ``torch.conv2d`` gives, in the layout of ``input``."""
-    grid = _grid(input, padding, dilation)
+    grid = _grid(input, weight, padding, dilation)
     outputs, channels = weight.shape[:2]
     taps = weight.permute(0, 2, 3, 1).reshape(outputs, _TAPS**2, channels)
     out = input.new_empty(input.shape[0], grid.height, grid.width, outputs)
@@ -96,6 +104,7 @@ class _Grid:
     height: int
     width: int
     step: int
+    most: int  # tiles of all phases to compute at a time
 
     @property
     def side(self) -> int:
@@ -113,19 +122,24 @@ class _Grid:
         return -(-self.width // self.side)
 
     @property
+    def blocks(self) -> int:
+        """In how many parts the tiles are computed: of about ``most`` tiles, since a small rest is not worth a part."""
+        return min(self.down, max(1, round(self.tiles(self.down) / self.most)))
+
+    @property
     def rows(self) -> int:
         """How many of ``down`` are computed at a time."""
-        return min(self.down, max(1, _TILES // self.tiles(1)))
+        return -(-self.down // self.blocks)
 
     def tiles(self, rows: int) -> int:
         """Tiles of all phases in ``rows`` of ``down``."""
         return rows * self.across * self.step**2
 
 
-def _grid(x: Tensor, padding: Any, dilation: Any) -> _Grid:
+def _grid(x: Tensor, weight: Tensor, padding: Any, dilation: Any) -> _Grid:
     step = both(dilation)[0]
     height, width = (n + 2 * p - step * (_TAPS - 1) for n, p in zip(x.shape[2:], both(padding), strict=True))
-    return _Grid(height, width, step)
+    return _Grid(height, width, step, min(_TILES, max(1, _SUMS // weight.shape[0])))
 
 
 def _multiply(

@@ -140,18 +140,20 @@ WIDE = ((1, 256, 64, 128), (256, 256, 3, 3))
 def test_the_way_that_is_faster(
     x: tuple[int, ...], weight: tuple[int, ...], arguments: dict[str, Any], way: object
 ) -> None:
-    assert another_way(torch.empty(x), torch.empty(weight), **arguments) is way
+    channels_last = torch.empty(weight).to(memory_format=torch.channels_last)
+    assert another_way(torch.empty(x), channels_last, **arguments) is way
 
 
 def test_only_float32_on_cpus_without_gradients() -> None:
-    x, weight = torch.empty(WIDE[0]), torch.empty(WIDE[1])
+    x, weight = torch.empty(WIDE[0]), torch.empty(WIDE[1]).to(memory_format=torch.channels_last)
     assert another_way(x, weight, padding=1) is not None
+    assert another_way(x, weight.contiguous(), padding=1) is None  # copies between layouts take what is gained
     assert another_way(x.bfloat16(), weight.bfloat16(), padding=1) is None
     assert another_way(x.double(), weight.double(), padding=1) is None
     assert another_way(x.to("meta"), weight.to("meta"), padding=1) is None
     assert another_way(x[0], weight, padding=1) is None
     with torch.inference_mode(False), torch.enable_grad():
-        learned = nn.Parameter(torch.empty(WIDE[1]))
+        learned = nn.Parameter(torch.empty(WIDE[1]).to(memory_format=torch.channels_last))
         assert another_way(torch.empty(WIDE[0]), learned, padding=1) is None
         with torch.no_grad():
             assert another_way(torch.empty(WIDE[0]), learned, padding=1) is not None
@@ -173,7 +175,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def test_what_remains_of_a_convolution_of_resized_maps_is_computed_so(calls: list[tuple[int, ...]]) -> None:
-    weight, coarse, fine = noise(8, 48, 3, 3), noise(1, 16, 3, 3, seed=1), noise(1, 16, 24, 24, seed=2)
+    weight = noise(8, 48, 3, 3).to(memory_format=torch.channels_last)
+    coarse, fine = noise(1, 16, 3, 3, seed=1), noise(1, 16, 24, 24, seed=2)
 
     def joined() -> Tensor:
         up = F.interpolate(coarse, (24, 24), mode="bilinear", align_corners=False)
@@ -198,7 +201,7 @@ def test_prepared_networks(name: str, calls: list[tuple[int, ...]]) -> None:
     eligible = [
         m for m in ready.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) and m.stride == (1, 1)
     ]
-    assert 12 <= len(calls) <= 2 * len(eligible)
+    assert 12 <= len(calls) <= 4 * len(eligible)
     assert ready.report.winograd > 0
     assert "by Winograd's algorithm on large maps" in repr(ready)
 

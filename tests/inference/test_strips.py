@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 import segzoo
 from benchmarks.parity import fill
-from segzoo.inference import strips
+from segzoo.inference import strips, winograd
 from segzoo.inference.strips import Striped, Striping, striped
+from segzoo.layers.deferred import Deferring
 from segzoo.layers.lazy import made
 from tests.inference.live import LiveTensors
 
@@ -224,3 +225,54 @@ def test_networks(name: str, runs: list[int], monkeypatch: pytest.MonkeyPatch) -
     fill(model, {}, {})
     same(model.logits, noise(1, 3, 128, 160))
     assert len(runs) > 20
+
+
+def test_what_shrinks_does_not_keep_what_it_is_computed_from() -> None:
+    """Each branch reads a map of its own, as after a convolution that is not done in strips, and gives a small one."""
+    wide = [nn.Conv2d(64, 64, 3, padding=8, dilation=8, groups=64) for _ in range(4)]
+    narrow = [nn.Conv2d(64, 4, 1) for _ in range(4)]
+    x = noise(1, 64, 64, 64)
+
+    def branches(x: Tensor) -> Tensor:
+        return torch.cat([F.relu(small(Whole.apply(large(x)))) for large, small in zip(wide, narrow, strict=True)], 1)
+
+    expected = branches(x)
+    with LiveTensors() as live:
+        found = striped(branches, x)
+    assert (found - expected).abs().max() < 1e-5
+    assert live.peak < 2.7 * x.nbytes  # one branch's map, the strips and the results; four would stand else
+
+
+class Whole(torch.autograd.Function):
+    """The same, by a function that is not known to be local."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.clone()
+
+
+def test_a_joined_map_of_resized_ones_is_convolved_in_groups_in_strips(runs: list[int]) -> None:
+    weight, coarse, fine = noise(24, 1, 3, 3), noise(1, 16, 32, 32), noise(1, 8, 128, 64, seed=1)
+
+    def decoder(x: Tensor) -> Tensor:
+        up = F.interpolate(x, (128, 64), mode="bilinear", align_corners=False)
+        return F.relu(F.conv2d(torch.cat([up, fine], 1), weight, None, 1, 1, 1, 24))
+
+    expected = decoder(coarse)
+    with Deferring():
+        found = striped(decoder, coarse)
+    assert (found - expected).abs().max() < 1e-5
+    assert sum(runs) >= 3 * 128  # joined, convolved and rectified
+    assert max(runs) < 64
+
+
+def test_winograds_convolutions_get_as_many_rows_as_they_are_worth(runs: list[int]) -> None:
+    weight = noise(256, 256, 3, 3).to(memory_format=torch.channels_last)
+    x = noise(1, 256, 64, 64).to(memory_format=torch.channels_last)
+    assert winograd.rows_at_a_time(x, weight, 1, 1) == 64
+    wider = noise(1, 256, 128, 128).to(memory_format=torch.channels_last)
+    assert winograd.rows_at_a_time(wider, weight, 1, 1) == 64
+    found = striped(lambda x: F.relu(F.conv2d(x, weight, None, 1, 1)), wider)
+    expected = F.relu(F.conv2d(wider, weight, None, 1, 1))
+    assert runs == [64, 64] * 2
+    assert (found - expected).abs().max() < 2e-5 * expected.abs().max()
