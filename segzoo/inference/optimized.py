@@ -144,8 +144,9 @@ def optimize(
     (:mod:`segzoo.layers.deferred`), and wide 3 x 3 convolutions take a quarter of the multiplications
     (:mod:`segzoo.inference.winograd`). Weights are laid out channels-last, as :func:`~segzoo.inference.predict` then
     lays out its input, if that is faster here. All this only changes how float32 sums are rounded: on the networks
-    here, logits move by 1e-8 to 3e-6 of their root mean square. What it was on a sample is measured and stated in ``report``, as is the time that all this took:
-    some passes over a picture of 256 x 256, for light networks also over one of 512 x 512.
+    here, logits move by 1e-8 to 3e-6 of their root mean square. What it was on a sample is measured and stated in
+    ``report``, as is the time that all this took: some passes over a picture of 256 x 256, for light networks also over
+    one of 512 x 512.
 
     Args:
         dtype: ``torch.float32``; ``torch.bfloat16`` or ``torch.float16`` move logits by about a hundredth, or a

@@ -27,7 +27,7 @@ from segzoo.layers.lazy import LazyMap, is_query, made
 
 __all__ = ["Striped", "Striping", "striped"]
 
-_LARGE = 12 << 20  # bytes of a map, from which on operations are noted
+_LARGE = 20 << 20  # bytes of a map, from which on operations are noted
 _LARGE_RUN = 30 << 20  # bytes of the maps that a run writes out, from which on freed memory is given back before it
 _STRIP = 4 << 20  # bytes of all maps of one strip
 _POSITIONS = 1 << 10  # of a map that a strip has at least: for fewer, laying out a convolution's weights costs too much

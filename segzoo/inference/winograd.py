@@ -32,7 +32,7 @@ _SIDE = _TILE + _TAPS - 1
 _POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-2))
 # What stands at a time is to stay small beside the maps: tiles of a map, at most so many times the outputs, from so
 # many channels.
-_TILES, _SUMS, _CHANNELS = 512, 1 << 18, 128
+_TILES, _SUMS, _CHANNELS = 512, 3 << 16, 128
 # Work in multiplications at the rate of a matrix product, fitted to times of maps from 16 x 32 to 128 x 256 and of 64
 # to 2048 channels: transforming a channel of a point, and making one's weights as if for so many tiles more.
 _TRANSFORM, _WEIGHTS = 170, 80
