@@ -24,8 +24,8 @@ from torch import Tensor, nn
 import segzoo
 from benchmarks.parity import image
 from benchmarks.peers.theirs import build
+from segzoo.allocator import kept_memory
 from segzoo.index import Entry, find
-from segzoo.training.memory import kept_memory
 
 __all__: list[str] = []
 

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from segzoo.allocator import give_back
 from segzoo.inference.local import DROPOUTS, LOCAL, Local, Rows, Window
 from segzoo.layers.deferred import Joined
 from segzoo.layers.lazy import LazyMap, is_query, made
@@ -27,6 +28,8 @@ from segzoo.layers.lazy import LazyMap, is_query, made
 __all__ = ["Striped", "Striping", "striped"]
 
 _LARGE = 16 << 20  # bytes of a map, from which on operations are noted
+_LARGE_RUN = 30 << 20  # bytes of the maps that a run writes out, from which on freed memory is given back before it
+_SMALL_RUN = 32 << 20  # bytes of the maps that a run does not write out, up to which it is not worth dividing
 _STRIP = 4 << 20  # bytes of all maps of one strip
 _POSITIONS = 1 << 10  # of a map that a strip has at least: for fewer, laying out a convolution's weights costs too much
 _LEAST = 4  # a strip's rows are at least this many times those that are computed twice
@@ -204,7 +207,11 @@ def _compute(target: _Node) -> None:
     """Give ``target``, and whatever it is computed from that is still of use, its values."""
     nodes = _needed(target)
     kept = [node for node in nodes if node is target or _is_of_use(node, nodes)]
+    if sum(node.bytes for node in kept) >= _LARGE_RUN:
+        give_back()  # the last run's strips lie between the maps that it left, and would stand beside the new maps
     count = -(-sum(node.bytes for node in nodes) // _STRIP)
+    if sum(node.bytes for node in nodes if node not in kept) <= _SMALL_RUN:
+        count = 1
     if target.twice:
         count = min(count, int(target.height / (_LEAST * target.twice)))
     for node in nodes:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from segzoo.allocator import kept_memory
 from segzoo.datasets.base import SegmentationData, open_dataset
 from segzoo.errors import OptionError, RecipeError, TrainingError
 from segzoo.index import Entry, find
@@ -20,7 +21,6 @@ from segzoo.training.engine import Trainer
 from segzoo.training.folder import RunFolder
 from segzoo.training.interruption import Interruption
 from segzoo.training.layout import suits_channels_last
-from segzoo.training.memory import kept_memory
 from segzoo.training.report import Report
 from segzoo.training.settings import Manner, Settings
 from segzoo.training.start import begin

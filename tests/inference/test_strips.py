@@ -23,6 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps of 8 KiB are large, and strips are as thin as they may be."""
     monkeypatch.setattr(strips, "_LARGE", 8 << 10)
     monkeypatch.setattr(strips, "_STRIP", 1 << 10)
+    monkeypatch.setattr(strips, "_SMALL_RUN", 0)
     monkeypatch.setattr(strips, "_POSITIONS", 1)
 
 

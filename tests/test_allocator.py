@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 # A map of 64 MiB stands while another one is filled and freed, as in a network; how many pages were cleared for them.
 PROGRAM = """
 import resource, torch
-from segzoo.training.memory import kept_memory
+from segzoo.allocator import kept_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
