@@ -168,7 +168,7 @@ def optimize(
     folded = fold(network, watch(network, network.logits, sample))
     run = _runner(prune(network, sample), striping=on_cpu, regrouping=regrouping)
     if channels_last is None:
-        channels_last = _channels_last_is_faster(network, run, sample)
+        channels_last = _channels_last_is_faster(network, run, sample, regrouping=regrouping)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network, sample = network.to(memory_format=layout), sample.to(memory_format=layout)
     change = _difference(before, _logits(run, sample))
@@ -205,9 +205,11 @@ def _logits(run: Callable[[Tensor], Tensor], sample: Tensor) -> Tensor:
     return run(sample).float()
 
 
-def _channels_last_is_faster(model: Segmentor, run: Callable[[Tensor], Tensor], sample: Tensor) -> bool:
+def _channels_last_is_faster(
+    model: Segmentor, run: Callable[[Tensor], Tensor], sample: Tensor, *, regrouping: bool
+) -> bool:
     gain, seconds = _gain_of_channels_last(model, run, sample)
-    if any(map(may_pay, model.to(memory_format=torch.channels_last).modules())):
+    if regrouping and any(map(may_pay, model.to(memory_format=torch.channels_last).modules())):
         return gain > 1 / _CLOSE  # what takes channels last gains most on maps larger than the sample's
     if 1 / _CLOSE < gain < _CLOSE and seconds < _SOON:
         # Maps that outgrow the processor's cache, as those of pictures do, may tell another story.

@@ -13,7 +13,7 @@ import segzoo
 from benchmarks.parity import fill
 from segzoo.errors import OptionError, SegzooError
 from segzoo.index import Protocol
-from segzoo.inference import OptimizedModel, optimize, predict
+from segzoo.inference import OptimizedModel, optimize, optimized, predict
 from segzoo.inference.folding import fold, watch
 from tests.inference.plain import Tiny, picture
 
@@ -113,6 +113,17 @@ def test_what_was_done_is_told() -> None:
     assert ready.report.seconds > 0
     assert "channels last" not in repr(optimize(Tiny(WHOLE), channels_last=False))
     assert isinstance(optimize(Tiny(WHOLE)).report.channels_last, bool)
+
+
+def test_wide_convolutions_count_for_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they gain by Winograd's algorithm on pictures does not show on a small sample."""
+    monkeypatch.setattr(optimized, "_gain_of_channels_last", lambda *_: (0.8, 1.0))
+    wide = segzoo.load("pspnet_r18_d8_512x1024_80k_cityscapes", pretrained=False)
+    assert optimize(wide).report.channels_last
+    assert not optimize(wide, dtype=torch.bfloat16).report.channels_last
+    assert not optimize(Tiny(WHOLE)).report.channels_last
+    monkeypatch.setattr(optimized, "_gain_of_channels_last", lambda *_: (0.5, 1.0))
+    assert not optimize(wide).report.channels_last
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
