@@ -16,7 +16,7 @@ PACKAGE = ROOT / "segzoo"
 
 # The floors of the house, from the ground up: a part imports from lower floors, or from itself.
 FLOORS = (
-    {"errors", "environment", "lazy"},
+    {"errors", "environment", "lazy", "allocator"},
     {"fields"},
     {"recipe"},
     {"index", "layers", "records"},
