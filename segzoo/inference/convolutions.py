@@ -43,16 +43,14 @@ def another_way(
     gradients."""
     if any(x.dtype != torch.float32 or x.device.type != "cpu" for x in (input, weight)):
         return None
-    if isinstance(padding, str) or input.ndim != 4 or (torch.is_grad_enabled() and _is_differentiable(input, weight)):
+    if isinstance(padding, str) or input.ndim != 4:
+        return None
+    if torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad):
         return None
     for way in (winograd, depthwise):
         if way.pays(input, weight, stride, padding, dilation, groups):
             return way.convolve
     return None
-
-
-def _is_differentiable(*tensors: Tensor) -> bool:
-    return any(x.requires_grad for x in tensors)
 
 
 def _convolve(

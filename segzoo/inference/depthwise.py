@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segzoo.layers.lazy import both
+from segzoo.layers.lazy import both, keeps_size
 
 __all__ = ["convolve", "pays"]
 
@@ -21,11 +21,9 @@ _WIDE = 8
 
 def pays(input: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
     """Whether this convolution of ``input`` (N, C, H, W) is faster so."""
-    keeps_size = all(
-        2 * p == d * (k - 1) for p, d, k in zip(both(padding), both(dilation), weight.shape[2:], strict=True)
-    )
     is_depthwise = groups == weight.shape[0] == input.shape[1]
-    return is_depthwise and keeps_size and both(stride) == (1, 1) and min(both(dilation)) >= _WIDE
+    is_wide = both(stride) == (1, 1) and min(both(dilation)) >= _WIDE
+    return is_depthwise and is_wide and keeps_size(weight.shape[2:], padding, dilation)
 
 
 def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Any, dilation: Any) -> Tensor:
@@ -41,9 +39,10 @@ def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, padding: Any, d
     for (dy, row), (dx, col) in taps:
         factor = weight[:, 0, row, col].view(1, -1, 1, 1)
         if dy == dx == 0:
-            torch.mul(input, factor, out=out) if bias is None else torch.addcmul(
-                bias.view(1, -1, 1, 1), input, factor, out=out
-            )
+            if bias is None:
+                torch.mul(input, factor, out=out)
+            else:
+                torch.addcmul(bias.view(1, -1, 1, 1), input, factor, out=out)
             continue
         top, bottom, left, right = max(0, -dy), min(height, height - dy), max(0, -dx), min(width, width - dx)
         if top < bottom and left < right:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from segzoo.layers.lazy import LazyMap, both, made
+from segzoo.layers.lazy import LazyMap, both, keeps_size, made
 
 __all__ = ["Deferring", "Joined", "Resized", "deferred"]
 
@@ -155,10 +155,7 @@ def _convolve(
 ) -> Tensor | None:
     """The convolution of a lazy map, or None where it is to be computed on its values."""
     taps, step = weight.shape[2:], both(dilation)
-    keeps_size = not isinstance(padding, str) and all(
-        2 * p == d * (k - 1) for p, d, k in zip(both(padding), step, taps, strict=True)
-    )
-    if groups != 1 or both(stride) != (1, 1) or not keeps_size:
+    if groups != 1 or both(stride) != (1, 1) or not keeps_size(taps, padding, dilation):
         return None
     parts = x.parts if isinstance(x, Joined) else [x]
     dense: list[tuple[Tensor, Tensor]] = []

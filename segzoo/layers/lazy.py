@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["LazyMap", "both", "is_query", "made"]
+__all__ = ["LazyMap", "both", "is_query", "keeps_size", "made"]
 
 
 class LazyMap(Tensor):
@@ -56,3 +56,10 @@ def made(value: Any, kind: type[LazyMap] = LazyMap) -> Any:
 def both(value: Any) -> tuple[int, int]:
     """A convolution's argument along rows and along columns, of one number for both or a sequence."""
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def keeps_size(kernel: Sequence[int], padding: Any, dilation: Any) -> bool:
+    """Whether a convolution of stride 1 gives a map of its input's size, and takes as much from either side."""
+    return not isinstance(padding, str) and all(
+        2 * p == d * (k - 1) for p, d, k in zip(both(padding), both(dilation), kernel, strict=True)
+    )
